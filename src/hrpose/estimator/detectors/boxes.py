@@ -12,11 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from hrpose.annotations.detections import read_image_boxes
 from hrpose.errors import DataError
-from hrpose.estimator.boxes import Floats, read_detections
+from hrpose.estimator.boxes import Boxes, Floats, read_detections
 from hrpose.geometry import bbox_nms
 
 Image: TypeAlias = NDArray[np.uint8]
-Detections: TypeAlias = tuple[Floats, Floats]
 Detector: TypeAlias = Callable[[Image], tuple[ArrayLike, ArrayLike]]
 """An image (H, W, 3) uint8 RGB to boxes (N, 4) x, y, width, height in its pixels, and their scores (N,)."""
 
@@ -48,7 +47,7 @@ class BoxFilter:
         if self.max_boxes < 1:
             raise ValueError(f"Expected `max_boxes` to be at least 1, but got {self.max_boxes}.")
 
-    def __call__(self, bbox: ArrayLike, scores: ArrayLike) -> Detections:
+    def __call__(self, bbox: ArrayLike, scores: ArrayLike) -> Boxes:
         """Select among boxes (N, 4) x, y, width, height with scores (N,).
 
         Returns:
@@ -101,7 +100,7 @@ class FunctionDetector:
         self._function, self._corners = function, box_format == "xyxy"
         self._select = BoxFilter(score_threshold, nms_threshold, max_boxes)
 
-    def __call__(self, image: Image) -> Detections:
+    def __call__(self, image: Image) -> Boxes:
         """Find instances in an image (H, W, 3) uint8 RGB.
 
         Returns:
@@ -158,7 +157,7 @@ class BoxFile:
             )
         return self._known.image_ids[max(names, key=len)]
 
-    def of(self, image: Any) -> Detections:
+    def of(self, image: Any) -> Boxes:
         """Return the boxes (N, 4) x, y, width, height of an image and their scores (N,), in the order of the file.
 
         Raises:

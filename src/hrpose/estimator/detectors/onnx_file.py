@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hrpose.errors import import_optional
-from hrpose.estimator.boxes import Floats
-from hrpose.estimator.detectors.boxes import BoxFilter, Detections, Image, xywh_from_cxcywh, xywh_from_xyxy
+from hrpose.estimator.boxes import Boxes, Floats
+from hrpose.estimator.detectors.boxes import BoxFilter, Image, xywh_from_cxcywh, xywh_from_xyxy
 from hrpose.export.onnx import check_onnx
 from hrpose.export.runtime import check_file
 
@@ -79,7 +79,7 @@ class OnnxDetector:
         self._picture_name, self._type = picture.name, _TYPES[picture.type]
         self.input_size = _find_size(picture.shape, input_size, self.file)
 
-    def __call__(self, image: Image) -> Detections:
+    def __call__(self, image: Image) -> Boxes:
         """Find instances in an image (H, W, 3) uint8 RGB.
 
         Returns:

@@ -16,7 +16,8 @@ import torch
 from torch.nn import functional as F
 
 from hrpose.errors import import_optional
-from hrpose.estimator.detectors.boxes import BoxFilter, Detections, Image, xywh_from_cxcywh
+from hrpose.estimator.boxes import Boxes
+from hrpose.estimator.detectors.boxes import BoxFilter, Image, xywh_from_cxcywh
 from hrpose.estimator.engine import choose_device
 
 logger = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ class RTDetrDetector:
         self._mean, self._std = torch.tensor([mean, std], device=self.device).view(2, 3, 1, 1)
 
     @torch.inference_mode()
-    def __call__(self, image: Image) -> Detections:
+    def __call__(self, image: Image) -> Boxes:
         """Find instances in an image (H, W, 3) uint8 RGB.
 
         Returns:
