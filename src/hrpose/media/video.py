@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hrpose.errors import DataError, MissingDataError
 from hrpose.files import partial_path, replace_file, write_atomically
-from hrpose.media.source import Stream
+from hrpose.media.source import Stream, VideoSource
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class VideoReader:
         ValueError: if `max_frames` is not positive.
     """
 
-    def __init__(self, source: str | Path | int | Stream, *, max_frames: int | None = None) -> None:
+    def __init__(self, source: str | VideoSource, *, max_frames: int | None = None) -> None:
         if max_frames is not None and max_frames < 1:
             raise ValueError(f"Expected `max_frames` to be at least 1, but got {max_frames}.")
         if isinstance(source, str | Path) and not Path(source).is_file():
@@ -192,7 +192,7 @@ class VideoWriter:
             replace_file(self._partial, self.file)
 
 
-def _open(source: str | Path | int | Stream) -> cv2.VideoCapture:
+def _open(source: str | VideoSource) -> cv2.VideoCapture:
     address = source.address if isinstance(source, Stream) else source if isinstance(source, int) else str(source)
     capture = cv2.VideoCapture(address)
     if capture.isOpened():
@@ -208,7 +208,7 @@ def _open(source: str | Path | int | Stream) -> cv2.VideoCapture:
     )
 
 
-def _frame_rate(capture: cv2.VideoCapture, source: str | Path | int | Stream) -> float:
+def _frame_rate(capture: cv2.VideoCapture, source: str | VideoSource) -> float:
     rate = float(capture.get(cv2.CAP_PROP_FPS))
     if 0 < rate <= _HIGHEST_RATE:
         return rate
@@ -222,5 +222,5 @@ def _expressible(rate: float) -> float:
     return max(round(rate, places), _LOWEST_RATE)
 
 
-def _name(source: str | Path | int | Stream) -> str:
+def _name(source: str | VideoSource) -> str:
     return f"camera {source}" if isinstance(source, int) else str(source)
