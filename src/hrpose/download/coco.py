@@ -61,11 +61,7 @@ _ARCHIVES = {
 
 
 def coco_layout(data_dir: Path | str) -> str:
-    """Return a text that lists the files that training on COCO needs, which of them exist, and how to get the others.
-
-    Args:
-        data_dir: folder of the dataset, ``paths.data`` in the configuration.
-    """
+    """Return a text that lists the files that training on COCO needs, which of them exist, and how to get the others."""
     folder = Path(data_dir)
     return "\n".join(
         [

@@ -59,14 +59,9 @@ def spread_over_images(name: str, values: Any, count: int) -> Sequence[Any]:
 
 
 def read_detections(found: Any, *, corners: bool = False) -> Boxes:
-    """Convert the result of a detector to arrays.
+    """Convert the boxes and scores of a detector to arrays; raise ValueError if its result has another form.
 
-    Args:
-        found: a pair of boxes (N, 4) and scores (N,); None instead of scores is 1.
-        corners: whether the boxes are left, top, right, bottom instead of x, y, width, height.
-
-    Raises:
-        ValueError: if the result has another form.
+    None instead of scores is 1. Boxes may be `corners` left, top, right, bottom.
     """
     if not isinstance(found, tuple | list) or len(found) != 2:
         raise ValueError(

@@ -22,17 +22,11 @@ from hrpose.structures import CropBatch, WholeImageBatch
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """An image for which poses are estimated.
-
-    Attributes:
-        image: any form that `load_image` takes.
-        image_id: id for its poses.
-        boxes: of the instances; None uses the detector or, without one, the whole image.
-    """
+    """An image for which poses are estimated."""
 
     image: ImageSource
-    image_id: int
-    boxes: Boxes | None = None
+    image_id: int  # of its poses
+    boxes: Boxes | None = None  # None uses the detector or, without one, the whole image
 
     def load(self, reading: Reading) -> Image:
         """Load the image; raise ValueError if it cannot be loaded."""
@@ -49,21 +43,13 @@ class ImageCrops:
 
 @dataclass(frozen=True)
 class Cutter:
-    """Cuts crops of instances out of images.
+    """Cuts crops of instances out of images."""
 
-    Attributes:
-        input_size: (width, height) of the crops.
-        grid: pixel grid of the codec.
-        padding: factor by which boxes are enlarged.
-        reading: orientation and scale of images from files.
-        detector: finds boxes in images without boxes.
-    """
-
-    input_size: tuple[int, int]
-    grid: Grid
-    padding: float
-    reading: Reading
-    detector: Detector | BoxFile | None = None
+    input_size: tuple[int, int]  # (width, height) of the crops
+    grid: Grid  # of the codec
+    padding: float  # factor by which boxes are enlarged
+    reading: Reading  # orientation and scale of images from files
+    detector: Detector | BoxFile | None = None  # finds boxes in images without boxes
 
     def prepare(self, request: Request) -> ImageCrops | Image:
         """Load an image and cut its crops; return the image if the detector has to find the boxes first.
@@ -83,11 +69,7 @@ class Cutter:
         return self._cut(image, (np.array([[0.0, 0.0, *size]]), np.ones(1)), request.image_id)
 
     def detect(self, prepared: ImageCrops | Image, request: Request) -> ImageCrops:
-        """Return the crops of a prepared image, after running the detector if it has to find the boxes.
-
-        Raises:
-            ValueError: if the detector returns anything other than boxes and scores.
-        """
+        """Return the crops of a prepared image, after running the detector if it has to find the boxes."""
         if isinstance(prepared, ImageCrops):
             return prepared
         assert self.detector is not None
@@ -105,11 +87,7 @@ class Cutter:
 
 
 def fit_request(request: Request, *, codec: AssociativeEmbedding, reading: Reading) -> WholeImageBatch:
-    """Load an image and fit it to the input of a bottom-up network.
-
-    Raises:
-        ValueError: if the image cannot be loaded, or boxes are given.
-    """
+    """Load an image and fit it to the input of a bottom-up network; raise ValueError if it cannot be loaded or has boxes."""
     if request.boxes is not None:
         raise ValueError(
             "Expected no boxes for a bottom-up network, which finds all instances of an image, but got "

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, TypeAlias, overload
 
 from numpy.typing import ArrayLike
 from torch import device as Device
@@ -29,6 +29,7 @@ from hrpose.skeletons import Skeleton
 from hrpose.structures import Poses
 from hrpose.weights.fetch import find_weights
 
+_Numbers: TypeAlias = ArrayLike | None
 # options of the class; all others are the engine's
 _OWN = ("bbox_padding", "batch_size", "detector", "upright", "bit_depth", "num_threads")
 
@@ -223,12 +224,7 @@ class PoseEstimator:
 
     @overload
     def __call__(
-        self,
-        images: ImageSource,
-        *,
-        bbox: ArrayLike | None = ...,
-        bbox_xyxy: ArrayLike | None = ...,
-        bbox_scores: ArrayLike | None = ...,
+        self, images: ImageSource, *, bbox: _Numbers = ..., bbox_xyxy: _Numbers = ..., bbox_scores: _Numbers = ...
     ) -> Poses: ...
 
     def __call__(self, images: Any, *, bbox: Any = None, bbox_xyxy: Any = None, bbox_scores: Any = None) -> Any:

@@ -40,18 +40,9 @@ def estimate_stream(
     num_threads: int,
     on_error: OnError | None = None,
 ) -> Iterator[Poses]:
-    """Estimate the poses of images, in their order.
+    """Estimate the poses of images, which are read when needed, and yield those of each image in their order.
 
-    Args:
-        engine: estimates the poses of a batch.
-        cutter: cuts the crops of images.
-        requests: the images, read when needed.
-        batch_size: crops in a batch of the engine.
-        num_threads: threads that load and crop.
-        on_error: called with the `image_id` and the error of an unusable image, which then has no poses; None raises the error.
-
-    Yields:
-        The poses of each image.
+    `on_error` is called with the `image_id` and the error of an unusable image, which then has no poses; None raises the error.
     """
     queue = _Queue(engine.skeleton, batch_size)
     readers, runner = ThreadPoolExecutor(num_threads, "hrpose-read"), ThreadPoolExecutor(1, "hrpose-engine")
@@ -92,11 +83,7 @@ def estimate_whole_images(
     num_threads: int,
     on_error: OnError | None = None,
 ) -> Iterator[Poses]:
-    """Estimate the poses in images with a bottom-up engine, one image at a time; arguments are as for `estimate_stream`.
-
-    Yields:
-        The poses of each image; `instance_ids` count the instances of all images.
-    """
+    """Estimate the poses in images as `estimate_stream`, with a bottom-up engine; `instance_ids` count those of all images."""
     count, none = 0, _no_poses(engine.skeleton)
     with ThreadPoolExecutor(num_threads, "hrpose-read") as readers:
         for request, fitted in work_ahead(readers, fit, requests, 2 * num_threads):

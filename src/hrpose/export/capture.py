@@ -43,15 +43,9 @@ class Program:
 def write_onnx(
     program: Program, file: str | Path, *, metadata: str | None = None, opset: int | None = None, traced: bool = False
 ) -> None:
-    """Write a program as one ONNX file.
+    """Write a program as one ONNX file, with the record as JSON in its metadata; the default of the opset is torch's.
 
-    Args:
-        program: the module, its inputs and outputs.
-        file: the file to write; its folder must exist.
-        metadata: the record as JSON.
-        opset: version of the operators; None for torch's default.
-        traced: capture by tracing, which takes seconds with free height and width; torch.export takes minutes for a network of
-            several resolutions.
+    With free height and width a program is `traced`, in seconds; torch.export takes minutes for a network of several resolutions.
 
     Raises:
         ModuleNotFoundError: if onnx or onnxscript is not installed.
@@ -103,9 +97,6 @@ def to_openvino(program: Program) -> Any:
     """Convert a program to an `openvino.Model` with named inputs and outputs.
 
     Other sizes than the free ones are fixed in the model, because OpenVINO is faster with known sizes.
-
-    Raises:
-        ModuleNotFoundError: if openvino is not installed.
     """
     openvino = import_openvino()
     with quiet_exporters(), torch.no_grad():

@@ -121,11 +121,7 @@ class Comparer:
         self._batches.append((off, tied, shifts, not_finite, np.abs(found[1] - expected[1])))
 
     def compare(self) -> Comparison:
-        """Compare all batches.
-
-        Raises:
-            ValueError: if there were no crops.
-        """
+        """Compare all batches; raise ValueError if there were no crops."""
         if not any(len(batch[0]) for batch in self._batches):
             raise ValueError("Expected crops to compare, found none. Set photos=<folder with images>.")
         off, tied, shifts, not_finite, score_differences = map(np.concatenate, zip(*self._batches, strict=True))

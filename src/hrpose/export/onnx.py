@@ -40,20 +40,12 @@ class OnnxRuntime:
     name = "onnxruntime"
 
     def __init__(self, file: str | Path) -> None:
-        onnxruntime = _import("onnxruntime")
-        self.file = Path(file)
-        check_file(self.file)
-        check_onnx(self.file)
-        options = onnxruntime.SessionOptions()
+        options = _import("onnxruntime").SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        try:
-            self._session = onnxruntime.InferenceSession(str(self.file), sess_options=options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime has no common class of its errors
-            raise ExportedFileError(
-                f"Expected an ONNX file for onnxruntime at {self.file}, but it reports: {_first_line(error)}"
-            ) from error
+        self.file = Path(file)
+        self._session = open_session(self.file, ["CPUExecutionProvider"], options)
         self.inputs = tuple(_port(entry) for entry in self._session.get_inputs())
         self.outputs = tuple(_port(entry) for entry in self._session.get_outputs())
         check_ports([*self.inputs, *self.outputs], self.file)
@@ -66,13 +58,20 @@ class OnnxRuntime:
         return outputs
 
 
-def check_onnx(file: Path) -> None:
-    """Check that an ONNX file can be parsed and that all its weights are in it or in its folder.
+def open_session(file: Path, providers: list[str], options: Any = None) -> Any:
+    """Return an `onnxruntime.InferenceSession`; raise ExportedFileError if the file is missing, damaged or unsafe."""
+    check_file(file)
+    check_onnx(file)
+    try:
+        return _import("onnxruntime").InferenceSession(str(file), sess_options=options, providers=providers)
+    except Exception as error:  # onnxruntime has no common class of its errors
+        raise ExportedFileError(
+            f"Expected an ONNX file for onnxruntime at {file}, but it reports: {_first_line(error)}"
+        ) from error
 
-    Raises:
-        ModuleNotFoundError: if onnx is not installed.
-        ExportedFileError: with the invalid tensor.
-    """
+
+def check_onnx(file: Path) -> None:
+    """Raise ExportedFileError unless an ONNX file can be parsed, and all its weights are in it or in its folder."""
     onnx = _import("onnx")
     try:
         model = onnx.load(str(file), load_external_data=False)

@@ -108,11 +108,7 @@ class ExportedNetwork(nn.Module):
             )
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map normalised images (B, 3, H, W) to heatmaps (B, C, h, w).
-
-        Raises:
-            ValueError: if the images do not have the input size of the file.
-        """
+        """Map normalised images (B, 3, H, W) to heatmaps (B, C, h, w); raise ValueError for another size than the file's."""
         shape = self.runtime.inputs[0].shape
         if not _agree(shape[1:], tuple(images.shape[1:])):
             raise ValueError(

@@ -26,16 +26,9 @@ Feed = tuple[NDArray[np.uint8], NDArray[np.float64]]
 
 
 def quantize_onnx(source: str | Path, target: str | Path, feeds: Iterable[Feed], metadata: str) -> None:
-    """Quantise the network in an exported ONNX file; preprocessing, the last convolution and decoding stay fp32.
+    """Quantise the network in an exported ONNX file in fp32; preprocessing, the last convolution and decoding stay fp32.
 
-    Args:
-        source: a file in fp32.
-        target: the file to write.
-        feeds: inputs for the calibration; a hundred crops are enough.
-        metadata: the record of the new file as JSON.
-
-    Raises:
-        ModuleNotFoundError: if onnx or onnxruntime is not installed.
+    A hundred crops are enough for the calibration. The metadata is the record of the new file as JSON.
     """
     onnx, quantization = (import_optional(name, "int8", "hrpose[onnx]") for name in ("onnx", "onnxruntime.quantization"))
     shape_inference = import_module("onnxruntime.quantization.shape_inference")

@@ -112,11 +112,7 @@ def plain_codec(codec: Codec) -> dict[str, Any]:
 
 
 def codec_from_plain(content: Mapping[str, Any]) -> Codec:
-    """Create a codec from the output of `plain_codec`.
-
-    Raises:
-        ValueError: if there is no such codec in `hrpose.codecs`, or an argument is invalid.
-    """
+    """Create a codec from the output of `plain_codec`; raise ValueError if it is unknown, or an argument is invalid."""
     arguments = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
     name = arguments.pop("name", None)
     known = [entry for entry in hrpose.codecs.__all__ if is_dataclass(getattr(hrpose.codecs, entry))]

@@ -52,10 +52,6 @@ _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZ": "bzip2", b"\xfd7": "xz", b"(\xb5": "z
 class Archives(SharedArrays):
     """The index of the images in archives: 20 bytes and the name of each, shared with the workers of a loader.
 
-    Args:
-        pattern: path or pattern of the archives.
-        files: paths of the archives.
-
     Attributes:
         names: of all images, sorted.
 

@@ -91,9 +91,7 @@ def check_file_name(name: str, place: str) -> None:
 def check_images_exist(file_names: Iterable[str], image_dir: str | Path) -> None:
     """Check that all images exist, by listing their folders or reading the index of their archives.
 
-    Args:
-        file_names: paths relative to the image folder.
-        image_dir: the image folder, which may itself be a symbolic link; or archives.
+    File names are relative to the image folder, which may itself be a symbolic link.
 
     Raises:
         MissingDataError: if the folder or an image is missing; with the number of missing images and the first three.
@@ -176,10 +174,6 @@ def match_files(names: Sequence[str], folder: str | Path) -> tuple[dict[int, str
     """Find the files of names that do not exist as written, such as names from another system.
 
     A name never matches a file outside the folder, one of several candidates, or the file of another name.
-
-    Args:
-        names: file names of an annotation file.
-        folder: image folder.
 
     Returns:
         New names, relative to the folder with forward slashes, by index in `names`; and the indices by kind of difference.

@@ -102,11 +102,7 @@ def has_more_pages(content: bytes) -> bool:
 
 
 def clean_png(content: bytes, name: str | Path) -> bytes:
-    """Return a PNG without the chunks that do not change its pixels; libpng prints warnings about some of them.
-
-    Raises:
-        DataError: if the file is cut off, or a chunk is damaged.
-    """
+    """Return a PNG without the chunks that do not change its pixels (libpng warns of some); raise DataError if it is damaged."""
     kept, place = [PNG_START], len(PNG_START)
     for kind, body in chunks(content, place, "big"):
         end = place + 12 + len(body)

@@ -241,12 +241,7 @@ def decode_pixels(content: bytes, name: str | Path, *, upright: bool = False) ->
 
 
 def read_size(file: str | Path, *, upright: bool = False) -> tuple[int, int]:
-    """Return width and height of an image, upright or as stored; JPEG and PNG files are not decoded.
-
-    Raises:
-        MissingDataError: if the file does not exist.
-        DataError: if the file is not an image.
-    """
+    """Return width and height of an image, upright or as stored, without decoding JPEG and PNG; errors as `read_image`."""
     size, orientation = read_size_and_orientation(file)
     return size[::-1] if upright and orientation > 4 else size
 

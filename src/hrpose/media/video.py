@@ -74,11 +74,7 @@ class VideoReader:
         self.num_frames = min(known) if known else None
 
     def __iter__(self) -> Iterator[VideoFrame]:
-        """Yield the frames.
-
-        Raises:
-            DataError: if none can be read.
-        """
+        """Yield the frames; raise DataError if none can be read."""
         index, last, start = 0, -1.0 / self.frame_rate, clock.monotonic()
         while self._max_frames is None or index < self._max_frames:
             read, picture = self._capture.read()
@@ -109,16 +105,9 @@ class VideoReader:
 
 
 def extract_frames(file: Path, indices: Collection[int], folder: Path) -> None:
-    """Write frames of a video as `<name of the video>_<index with six digits>.png`.
+    """Write frames of a video, by their indices from 0, as `<name of the video>_<index with six digits>.png` to a folder.
 
-    Args:
-        file: the video.
-        indices: of the frames, from 0; all frames before the last one are decoded, because a seek is not exact.
-        folder: where to write; it is created.
-
-    Raises:
-        MissingDataError: if the file does not exist.
-        DataError: if OpenCV cannot decode the file.
+    All frames before the last one are decoded, because a seek is not exact. Errors are those of `VideoReader`.
     """
     with VideoReader(file, max_frames=max(indices) + 1) as reader:
         for frame in reader:

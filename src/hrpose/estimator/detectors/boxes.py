@@ -24,20 +24,11 @@ _MAX_CANDIDATES = 1000  # boxes that NMS compares; dense detectors return ten ti
 
 @dataclass(frozen=True)
 class BoxFilter:
-    """Selects the boxes of one image by score and NMS.
+    """Selects the boxes of one image by score and NMS."""
 
-    Attributes:
-        score_threshold: boxes with a lower score are dropped.
-        nms_threshold: of two boxes with a larger IoU the one with the lower score is dropped; None keeps both.
-        max_boxes: number of boxes to keep per image, those with the highest scores.
-
-    Raises:
-        ValueError: if a threshold is not from 0 to 1, or `max_boxes` is not positive.
-    """
-
-    score_threshold: float
-    nms_threshold: float | None
-    max_boxes: int
+    score_threshold: float  # boxes with a lower score are dropped
+    nms_threshold: float | None  # of two boxes with a larger IoU the one with the lower score is dropped; None keeps both
+    max_boxes: int  # number of boxes to keep per image, those with the highest scores
 
     def __post_init__(self) -> None:
         for name in ("score_threshold", "nms_threshold"):
@@ -48,11 +39,7 @@ class BoxFilter:
             raise ValueError(f"Expected `max_boxes` to be at least 1, but got {self.max_boxes}.")
 
     def __call__(self, bbox: ArrayLike, scores: ArrayLike) -> Boxes:
-        """Select among boxes (N, 4) x, y, width, height with scores (N,).
-
-        Returns:
-            The selected boxes and scores, the highest score first, without boxes that have no size.
-        """
+        """Select boxes (N, 4) x, y, width, height by their scores (N,), the highest first, without boxes that have no size."""
         boxes = np.asarray(bbox, np.float64).reshape(-1, 4)
         given = np.asarray(scores, np.float32).reshape(-1)
         usable = np.isfinite(boxes).all(axis=1) & (boxes[:, 2:] > 0).all(axis=1) & (given >= self.score_threshold)
@@ -72,9 +59,9 @@ class FunctionDetector:
     Args:
         function: image (H, W, 3) uint8 RGB -> boxes (N, 4) in its pixels, and scores (N,).
         box_format: "xyxy" for corners left, top, right, bottom, or "xywh" for x, y, width, height.
-        score_threshold: as for `BoxFilter`.
-        nms_threshold: as for `BoxFilter`.
-        max_boxes: as for `BoxFilter`.
+        score_threshold: as for `OnnxDetector`.
+        nms_threshold: as for `OnnxDetector`.
+        max_boxes: as for `OnnxDetector`.
 
     Raises:
         ValueError: if an argument is out of range.

@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 from hrpose.errors import import_optional
 from hrpose.estimator.boxes import Boxes, Floats
 from hrpose.estimator.detectors.boxes import BoxFilter, Image, xywh_from_cxcywh, xywh_from_xyxy
-from hrpose.export.onnx import check_onnx
-from hrpose.export.runtime import check_file
+from hrpose.export.onnx import open_session
 
 Form: TypeAlias = Literal["yolox", "rtdetr", "rtdetr_raw"]
 _FORMS: dict[frozenset[str], Form] = {
@@ -133,18 +132,12 @@ class OnnxDetector:
 
 def _open(file: Path, providers: list[str] | None) -> Any:
     onnxruntime = import_optional("onnxruntime", "An ONNX detector", "hrpose[detect]")
-    check_file(file)
-    check_onnx(file)
     wanted = providers or ["CUDAExecutionProvider", "CPUExecutionProvider"]
     available = onnxruntime.get_available_providers()
     chosen = [name for name in wanted if name in available]
     if not chosen:
         raise ValueError(f"Expected `providers` to be among {', '.join(available)}, but got {', '.join(wanted)}.")
-    try:
-        return onnxruntime.InferenceSession(str(file), providers=chosen)
-    except Exception as error:  # the exception types of onnxruntime are not public
-        reason = str(error).strip().splitlines()[0]
-        raise ValueError(f"Expected {file} to be an ONNX file, but onnxruntime cannot open it: {reason}") from error
+    return open_session(file, chosen)
 
 
 def _recognise_form(outputs: list[str], file: str) -> Form:
