@@ -169,11 +169,7 @@ def _check_counts(content: WeightFile, node: Any, product: int = 1) -> int:
 
 
 def _build(file: Path, key: str, node: Any, package: ModuleType, **given: Any) -> Any:
-    """Build a node of a configuration if its class is a public one of a package of hrpose.
-
-    Raises:
-        WeightsError: if it is anything else, or the class refuses the arguments.
-    """
+    """Build a node of a configuration; raise WeightsError unless its class is public in a package of hrpose and can be built."""
     if not isinstance(node, Mapping):
         raise WeightsError(f"Expected {file} to describe its {key}, but it does not. Pass `{key}`.")
     target = str(node.get("_target_"))

@@ -88,10 +88,7 @@ class FunctionDetector:
         self._select = BoxFilter(score_threshold, nms_threshold, max_boxes)
 
     def __call__(self, image: Image) -> Boxes:
-        """Find instances in an image (H, W, 3) uint8 RGB.
-
-        Returns:
-            Boxes (N, 4) x, y, width, height and their scores (N,), the highest score first.
+        """Find boxes (N, 4) x, y, width, height in an image (H, W, 3) uint8 RGB, and their scores (N,), the highest score first.
 
         Raises:
             ValueError: if the function returns anything other than boxes and scores.
@@ -130,11 +127,7 @@ class BoxFile:
             self._by_last_part.setdefault(PurePath(name).name, []).append(name)
 
     def image_id(self, image: str | Path) -> int:
-        """Return the id of an image by its path, which ends with the `file_name` in the file.
-
-        Raises:
-            DataError: if no image of the file has this name.
-        """
+        """Return the id of an image by its path, which ends with the `file_name` in the file; raise DataError for others."""
         parts = Path(image).parts
         candidates = {name: PurePath(name).parts for name in self._by_last_part.get(Path(image).name, ())}
         names = [name for name, end in candidates.items() if parts[-len(end) :] == end]

@@ -79,17 +79,12 @@ class OnnxDetector:
         self.input_size = _find_size(picture.shape, input_size, self.file)
 
     def __call__(self, image: Image) -> Boxes:
-        """Find instances in an image (H, W, 3) uint8 RGB.
-
-        Returns:
-            Boxes (N, 4) x, y, width, height in pixels and their scores (N,), the highest score first.
+        """Find boxes (N, 4) x, y, width, height in an image (H, W, 3) uint8 RGB, and their scores (N,), the highest score first.
 
         Raises:
             ValueError: if the outputs have another shape than expected.
         """
-        if self.form == "yolox":
-            return self._select(*self._run_yolox(image))
-        return self._select(*self._run_rtdetr(image))
+        return self._select(*(self._run_yolox(image) if self.form == "yolox" else self._run_rtdetr(image)))
 
     def _run_yolox(self, image: Image) -> tuple[Floats, NDArray[np.float32]]:
         zoom = min(self.input_size[0] / image.shape[1], self.input_size[1] / image.shape[0])
