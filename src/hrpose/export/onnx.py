@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from hrpose.errors import import_optional
 from hrpose.export.record import METADATA_KEY, ExportedFileError
-from hrpose.export.runtime import Port, check_file, check_ports
+from hrpose.export.runtime import Port, Runtime, check_file, check_ports
 
 _DTYPES = {
     "tensor(float)": "float32",
@@ -26,36 +25,27 @@ _DTYPES = {
 _LARGEST_TENSOR = 1 << 31  # bytes
 
 
-class OnnxRuntime:
-    """An ONNX file on the CPU.
-
-    Args:
-        file: the .onnx file; external weights must be in its folder.
+def open_onnx(file: Path) -> Runtime:
+    """Open an ONNX file on the CPU; its external weights must be in its folder.
 
     Raises:
         ModuleNotFoundError: if onnx or onnxruntime is not installed.
         ExportedFileError: if the file is missing, damaged or unsafe.
     """
+    options = _import("onnxruntime").SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    session = open_session(file, ["CPUExecutionProvider"], options)
+    inputs, outputs = (tuple(map(_port, entries)) for entries in (session.get_inputs(), session.get_outputs()))
+    check_ports([*inputs, *outputs], file)
 
-    name = "onnxruntime"
+    def compute(arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+        found: list[NDArray[Any]] = session.run(None, {port.name: array for port, array in zip(inputs, arrays, strict=True)})
+        return found
 
-    def __init__(self, file: str | Path) -> None:
-        options = _import("onnxruntime").SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        self.file = Path(file)
-        self._session = open_session(self.file, ["CPUExecutionProvider"], options)
-        self.inputs = tuple(_port(entry) for entry in self._session.get_inputs())
-        self.outputs = tuple(_port(entry) for entry in self._session.get_outputs())
-        check_ports([*self.inputs, *self.outputs], self.file)
-        self.metadata: str | None = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
-
-    def __call__(self, *arrays: NDArray[Any]) -> list[NDArray[Any]]:
-        """Compute all outputs."""
-        inputs = {port.name: np.ascontiguousarray(array) for port, array in zip(self.inputs, arrays, strict=True)}
-        outputs: list[NDArray[Any]] = self._session.run(None, inputs)
-        return outputs
+    metadata = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    return Runtime("onnxruntime", file, metadata, inputs, outputs, compute)
 
 
 def open_session(file: Path, providers: list[str], options: Any = None) -> Any:

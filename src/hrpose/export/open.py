@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hrpose.codecs import is_bottom_up
-from hrpose.export.onnx import OnnxRuntime
-from hrpose.export.openvino import OpenVinoRuntime
+from hrpose.export.onnx import open_onnx
+from hrpose.export.openvino import open_openvino
 from hrpose.export.record import ExportedFileError, ExportRecord
 from hrpose.export.runtime import Runtime, in_batches
 
-_OPENERS: Mapping[str, Callable[[Path], Runtime]] = MappingProxyType({".onnx": OnnxRuntime, ".xml": OpenVinoRuntime})
+_OPENERS: Mapping[str, Callable[[Path], Runtime]] = MappingProxyType({".onnx": open_onnx, ".xml": open_openvino})
 SUFFIXES = tuple(_OPENERS)
 """The suffixes of exported files."""
 

@@ -88,7 +88,7 @@ class FunctionDetector:
         self._select = BoxFilter(score_threshold, nms_threshold, max_boxes)
 
     def __call__(self, image: Image) -> Boxes:
-        """Find boxes (N, 4) x, y, width, height in an image (H, W, 3) uint8 RGB, and their scores (N,), the highest score first.
+        """Find boxes (N, 4) x, y, width, height in pixels of an image (H, W, 3) uint8 RGB, and scores (N,), highest first.
 
         Raises:
             ValueError: if the function returns anything other than boxes and scores.

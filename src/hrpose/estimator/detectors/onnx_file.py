@@ -79,7 +79,7 @@ class OnnxDetector:
         self.input_size = _find_size(picture.shape, input_size, self.file)
 
     def __call__(self, image: Image) -> Boxes:
-        """Find boxes (N, 4) x, y, width, height in an image (H, W, 3) uint8 RGB, and their scores (N,), the highest score first.
+        """Find boxes (N, 4) x, y, width, height in pixels of an image (H, W, 3) uint8 RGB, and scores (N,), highest first.
 
         Raises:
             ValueError: if the outputs have another shape than expected.

@@ -68,7 +68,7 @@ class RTDetrDetector:
 
     @torch.inference_mode()
     def __call__(self, image: Image) -> Boxes:
-        """Find boxes (N, 4) x, y, width, height in an image (H, W, 3) uint8 RGB and their scores (N,), highest score first."""
+        """Find boxes (N, 4) x, y, width, height in pixels of an image (H, W, 3) uint8 RGB, and scores (N,), highest first."""
         pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self.device).permute(2, 0, 1)[None].float()
         resized = F.interpolate(pixels, self._size, mode="bilinear", antialias=True, align_corners=False)  # as the library
         found = self._net(pixel_values=(resized.round().clamp(0, 255) / 255 - self._mean) / self._std)
