@@ -35,7 +35,7 @@ def test_the_arguments_are_not_modified() -> None:
 
 
 def test_an_empty_list_of_boxes_differs_from_none() -> None:
-    assert read_bboxes(None, None, None) == (None, None)
+    assert read_bboxes(None, None, None) is None
     bbox, scores = read_bboxes([], None, None)
     assert (bbox.shape, scores.shape) == ((0, 4), (0,))
 

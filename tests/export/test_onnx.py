@@ -11,7 +11,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from hrpose.export import ExportedFileError, ExportedNetwork, open_exported
-from hrpose.export.onnx import OnnxRuntime
+from hrpose.export.onnx import open_onnx
 
 
 def write_network(
@@ -60,7 +60,7 @@ def test_weights_outside_the_folder_are_not_read(tmp_path, location):
     (tmp_path / "models").mkdir()
     file = write_network(tmp_path / "models" / "a.onnx", external={"location": location, "offset": 0, "length": 12})
     with pytest.raises(ExportedFileError, match="'factors'"):
-        OnnxRuntime(file)
+        open_onnx(file)
 
 
 def test_a_link_out_of_the_folder_is_not_followed(tmp_path):
@@ -69,7 +69,7 @@ def test_a_link_out_of_the_folder_is_not_followed(tmp_path):
     (tmp_path / "models" / "w.bin").symlink_to(tmp_path / "secret.bin")
     file = write_network(tmp_path / "models" / "a.onnx", external={"location": "w.bin", "offset": 0, "length": 12})
     with pytest.raises(ExportedFileError, match=r"weights.*folder"):
-        OnnxRuntime(file)
+        open_onnx(file)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_a_link_out_of_the_folder_is_not_followed(tmp_path):
 def test_truncated_weights_are_refused(tmp_path, external, message):
     (tmp_path / "w.bin").write_bytes(bytes(12))
     with pytest.raises(ExportedFileError, match=message):
-        OnnxRuntime(write_network(tmp_path / "a.onnx", external=external))
+        open_onnx(write_network(tmp_path / "a.onnx", external=external))
 
 
 def test_weights_in_a_subgraph_are_checked_too(tmp_path):
@@ -95,7 +95,7 @@ def test_weights_in_a_subgraph_are_checked_too(tmp_path):
     model.graph.node.append(helper.make_node("If", ["x"], ["y"], then_branch=inner, else_branch=inner))
     file.write_bytes(model.SerializeToString())
     with pytest.raises(ExportedFileError, match=r"'hidden' is at '\.\./secret\.bin'"):
-        OnnxRuntime(file)
+        open_onnx(file)
 
 
 def test_implausible_sizes_are_refused(tmp_path):
@@ -104,9 +104,9 @@ def test_implausible_sizes_are_refused(tmp_path):
     model.graph.initializer[0].dims[:] = [2**40, 3]
     file.write_bytes(model.SerializeToString())
     with pytest.raises(ExportedFileError, match="'factors'"):
-        OnnxRuntime(file)
+        open_onnx(file)
     with pytest.raises(ExportedFileError, match="8192"):
-        OnnxRuntime(write_network(tmp_path / "b.onnx", shape=(3, 100_000, 6)))
+        open_onnx(write_network(tmp_path / "b.onnx", shape=(3, 100_000, 6)))
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,14 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import TaskID
 
 from hrpose.download.http import DownloadError, Report, fetch, require_space
-from hrpose.download.unzip import unpack
+from hrpose.download.unzip import has_size, unpack
 from hrpose.files import dumps, list_files
 from hrpose.progress import make_progress
 
@@ -60,11 +61,7 @@ _ARCHIVES = {
 
 
 def coco_layout(data_dir: Path | str) -> str:
-    """Return a text that lists the files that training on COCO needs, which of them exist, and how to get the others.
-
-    Args:
-        data_dir: folder of the dataset, ``paths.data`` in the configuration.
-    """
+    """Return a text that lists the files that training on COCO needs, which of them exist, and how to get the others."""
     folder = Path(data_dir)
     return "\n".join(
         [
@@ -158,7 +155,7 @@ def _is_complete(archive: _Archive, folder: Path, manifest_file: Path, *, offici
     if not manifest_file.is_file():
         return official and archive.contents.endswith("/") and _num_files(archive, folder) >= archive.num_files
     sizes = {folder / name: size for name, size in json.loads(manifest_file.read_text()).items()}
-    return len(sizes) > 0 and all(file.is_file() and file.stat().st_size == size for file, size in sizes.items())
+    return len(sizes) > 0 and all(has_size(file, size) for file, size in sizes.items())
 
 
 def _num_files(archive: _Archive, folder: Path) -> int:
@@ -204,13 +201,10 @@ def progress_bars() -> Iterator[Callable[[str], Report]]:
     with make_progress("bytes", console=Console(), transient=False) as progress:
         tasks: dict[str, TaskID] = {}
 
-        def report_for(name: str) -> Report:
-            def report(step: str, done: int, total: int | None, /) -> None:
-                task = f"{step:<8} {name}"
-                if task not in tasks:
-                    tasks[task] = progress.add_task(task, total=total)
-                progress.update(tasks[task], completed=done, total=total)
+        def report(name: str, step: str, done: int, total: int | None) -> None:
+            task = f"{step:<8} {name}"
+            if task not in tasks:
+                tasks[task] = progress.add_task(task, total=total)
+            progress.update(tasks[task], completed=done, total=total)
 
-            return report
-
-        yield report_for
+        yield lambda name: partial(report, name)

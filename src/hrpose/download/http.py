@@ -16,10 +16,10 @@ import shutil
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TypeAlias
 
 from hrpose.files import dumps
 
@@ -30,15 +30,12 @@ _BUSY_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})  # a later attempt
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
+Report: TypeAlias = Callable[[str, int, int | None], None]
+"""Receives a step, the number of bytes that are processed, and their total, None if unknown."""
+
+
 class DownloadError(RuntimeError):
     """A file could not be downloaded or unpacked."""
-
-
-class Report(Protocol):
-    """A function that receives progress."""
-
-    def __call__(self, step: str, done: int, total: int | None, /) -> None:
-        """Receive that ``done`` of ``total`` bytes of ``step`` are processed; ``total`` is None if unknown."""
 
 
 class _TransientError(Exception):
@@ -127,12 +124,15 @@ class _Version:
     last_modified: str | None
     total: int | None
 
+    @staticmethod
+    def of(url: str, headers: Mapping[str, str]) -> _Version:
+        length = headers.get("Content-Length")
+        return _Version(url, headers.get("ETag"), headers.get("Last-Modified"), int(length) if length is not None else None)
+
     @property
     def validator(self) -> str | None:
         """The value of If-Range, which must not be a weak ETag (RFC 9110, 13.1.5)."""
-        if self.etag and not self.etag.startswith("W/"):
-            return self.etag
-        return self.last_modified
+        return self.etag if self.etag and not self.etag.startswith("W/") else self.last_modified
 
 
 class _Partial:
@@ -157,7 +157,7 @@ class _Partial:
 
     def begin(self, version: _Version) -> None:
         self.discard()
-        self._version_file.write_text(dumps(asdict(version)))
+        self._version_file.write_text(dumps(vars(version)))
 
     def discard(self) -> None:
         self.file.unlink(missing_ok=True)
@@ -184,7 +184,7 @@ def _transfer(partial: _Partial, *, size: int | None, timeout: float, report: Re
             if version is not None and response.status == http.client.PARTIAL_CONTENT:
                 _require_same_file(partial, version, response.headers, start)
             else:
-                version, start = _version_of(partial.url, response.headers), 0
+                version, start = _Version.of(partial.url, response.headers), 0
                 partial.begin(version)
             _require_size(partial, version, size, start)
             _receive(response, partial, start, version.total, report)
@@ -211,20 +211,14 @@ def _receive(response: http.client.HTTPResponse, partial: _Partial, done: int, t
         raise _TransientError(f"the connection was closed after {done:,} of {total:,} bytes")
 
 
-def _version_of(url: str, headers: Mapping[str, str]) -> _Version:
-    length = headers.get("Content-Length")
-    return _Version(url, headers.get("ETag"), headers.get("Last-Modified"), int(length) if length is not None else None)
-
-
 def _require_same_file(partial: _Partial, version: _Version, headers: Mapping[str, str], start: int) -> None:
     """Discard ``partial`` and raise unless the range that the server sends continues it: some servers ignore If-Range."""
     content_range = headers.get("Content-Range", "")
-    matches = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", content_range)
-    same_range = matches is not None and int(matches[1]) == start
-    same_total = matches is not None and (version.total is None or matches[2] in ("*", str(version.total)))
+    total = r"\d+" if version.total is None else str(version.total)
+    same_range = re.fullmatch(rf"bytes 0*{start}-\d+/({total}|\*)", content_range) is not None
     same_etag = headers.get("ETag", version.etag) == version.etag
     same_date = headers.get("Last-Modified", version.last_modified) == version.last_modified
-    if not (same_range and same_total and same_etag and same_date):
+    if not (same_range and same_etag and same_date):
         partial.discard()
         raise _TransientError(f"the file on the server has changed (range {content_range!r}); restarting from byte 0")
 
@@ -257,8 +251,8 @@ def _refused(error: urllib.error.HTTPError, partial: _Partial, start: int) -> No
 
 def _check(partial: _Partial, *, size: int | None, checksum: str | None, report: Report) -> None:
     """Compare the downloaded bytes with the expected size and digest; discard them and raise if they differ."""
-    if size is not None and partial.num_bytes != size:
-        num_bytes = partial.num_bytes
+    num_bytes = partial.num_bytes
+    if size not in (None, num_bytes):
         partial.discard()
         raise DownloadError(
             f"Expected {size:,} bytes from {partial.url}, but got {num_bytes:,}. Run the same command to download them again."
@@ -276,13 +270,7 @@ def _check(partial: _Partial, *, size: int | None, checksum: str | None, report:
 
 
 def digest_of_file(file: Path, algorithm: str, *, report: Report = silent) -> str:
-    """Compute the hexadecimal digest of a file.
-
-    Args:
-        file: file to read.
-        algorithm: ``"md5"``, ``"sha256"``, or another algorithm of hashlib.
-        report: called with ``("check", bytes processed, total bytes)``.
-    """
+    """Compute the hexadecimal digest of a file with an algorithm of hashlib; ``report`` receives the step ``"check"``."""
     digest, done, total = hashlib.new(algorithm), 0, file.stat().st_size
     with file.open("rb") as stream:
         while chunk := stream.read(_CHUNK_BYTES):

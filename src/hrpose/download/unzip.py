@@ -53,7 +53,7 @@ def unpack(
 
 def _unpack_members(opened: zipfile.ZipFile, members: list[zipfile.ZipInfo], folder: Path, report: Report) -> dict[str, int]:
     sizes = {info.filename: info.file_size for info in members}
-    missing = [info for info in members if not _is_complete(folder / info.filename, info.file_size)]
+    missing = [info for info in members if not has_size(folder / info.filename, info.file_size)]
     num_missing_bytes = sum(info.file_size for info in missing)
     folder.mkdir(parents=True, exist_ok=True)
     require_space(folder, num_missing_bytes, f"Unpacking {opened.filename}")
@@ -83,7 +83,8 @@ def _require_safe(info: zipfile.ZipInfo, archive: Path) -> None:
     raise DownloadError(f"{archive} contains {name!r}, {fault}. Nothing was unpacked; use another source.")
 
 
-def _is_complete(file: Path, size: int) -> bool:
+def has_size(file: Path, size: int) -> bool:
+    """Check whether a file exists and has a number of bytes."""
     return file.is_file() and file.stat().st_size == size
 
 

@@ -9,22 +9,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats: TypeAlias = NDArray[np.float64]
+Boxes: TypeAlias = tuple[Floats, Floats]
+"""Boxes (N, 4) x, y, width, height in image pixels, and their scores (N,)."""
 _MAX_BEYOND = 0.1  # share of a box outside the image; detectors that do not clip have less
 
 
-def read_bboxes(
-    bbox: ArrayLike | None, bbox_xyxy: ArrayLike | None, scores: ArrayLike | None
-) -> tuple[Floats | None, Floats | None]:
-    """Convert boxes and their scores to arrays.
+def read_bboxes(bbox: ArrayLike | None, bbox_xyxy: ArrayLike | None, scores: ArrayLike | None) -> Boxes | None:
+    """Convert boxes and their scores to arrays; return None without boxes.
 
     Args:
         bbox: (N, 4) x, y, width, height in image pixels, or (4,) for one box.
         bbox_xyxy: corners left, top, right, bottom instead of `bbox`.
         scores: (N,) confidence of the boxes, or one number; by default 1.
-
-    Returns:
-        bbox: (N, 4) x, y, width, height; None without boxes.
-        scores: (N,); None without boxes.
 
     Raises:
         ValueError: if both forms are given, a shape is wrong, or a box is not finite or has no size.
@@ -34,17 +30,17 @@ def read_bboxes(
     if bbox is None and bbox_xyxy is None:
         if scores is not None:
             raise ValueError("Expected boxes for `bbox_scores`, but got neither `bbox` nor `bbox_xyxy`.")
-        return None, None
+        return None
     name = "bbox" if bbox is not None else "bbox_xyxy"
     given = _as_rows(bbox if bbox is not None else bbox_xyxy, name)
     for row in np.flatnonzero(~np.isfinite(given).all(axis=1)):
         raise ValueError(f"Expected `{name}` to be finite, but row {row} is {given[row].tolist()}.")
     boxes = given.copy()
+    expected, hint = "a positive width and height", ""
     if name == "bbox_xyxy":
         boxes[:, 2:] -= boxes[:, :2]
+        expected, hint = "right > left and bottom > top", " If it is x, y, width, height, pass it as `bbox`."
     for row in np.flatnonzero((boxes[:, 2:] <= 0).any(axis=1)):
-        expected = "a positive width and height" if name == "bbox" else "right > left and bottom > top"
-        hint = "" if name == "bbox" else " If it is x, y, width, height, pass it as `bbox`."
         raise ValueError(f"Expected `{name}` with {expected}, but row {row} is {given[row].tolist()}.{hint}")
     return boxes, _scores_of(scores, len(boxes))
 
@@ -62,18 +58,10 @@ def spread_over_images(name: str, values: Any, count: int) -> Sequence[Any]:
     return entries
 
 
-def read_detections(found: Any, *, corners: bool = False) -> tuple[Floats, Floats]:
-    """Convert the result of a detector to arrays.
+def read_detections(found: Any, *, corners: bool = False) -> Boxes:
+    """Convert the boxes and scores of a detector to arrays; raise ValueError if its result has another form.
 
-    Args:
-        found: a pair of boxes (N, 4) and scores (N,); None instead of scores is 1.
-        corners: whether the boxes are left, top, right, bottom instead of x, y, width, height.
-
-    Returns:
-        boxes (N, 4) x, y, width, height, and scores (N,).
-
-    Raises:
-        ValueError: if the result has another form.
+    None instead of scores is 1. Boxes may be `corners` left, top, right, bottom.
     """
     if not isinstance(found, tuple | list) or len(found) != 2:
         raise ValueError(
@@ -81,24 +69,16 @@ def read_detections(found: Any, *, corners: bool = False) -> tuple[Floats, Float
         )
     given, scores = found
     try:
-        bbox, checked = read_bboxes(None, given, scores) if corners else read_bboxes(given, None, scores)
+        boxes = read_bboxes(None, given, scores) if corners else read_bboxes(given, None, scores)
     except ValueError as error:
         raise ValueError(f"The detector's boxes cannot be used. {error}") from error
-    if bbox is None or checked is None:
+    if boxes is None:
         raise ValueError("Expected boxes of the detector, but got None. Return [] and [] if there are no instances.")
-    return bbox, checked
+    return boxes
 
 
 def check_inside(bbox: Floats, image_size: tuple[int, int]) -> None:
-    """Refuse boxes that are wholly outside the image, and corners that were passed as x, y, width, height.
-
-    Args:
-        bbox: (N, 4) x, y, width, height in image pixels.
-        image_size: (width, height) of the image.
-
-    Raises:
-        ValueError: with the first wrong row.
-    """
+    """Raise ValueError if a box (N, 4) x, y, width, height is outside the image, or the boxes are corners."""
     width, height = image_size
     for row in np.flatnonzero(~touching(bbox, image_size)):
         raise ValueError(
@@ -106,10 +86,9 @@ def check_inside(bbox: Floats, image_size: tuple[int, int]) -> None:
             f"{_show(bbox[row])}) is outside. Is it of an image of another size, or one rotated by EXIF?"
         )
     beyond = np.maximum(bbox[:, :2] + bbox[:, 2:] - image_size, 0)
-    sized = bbox[:, 2:] > bbox[:, :2]
-    fitting = (sized & (bbox[:, 2:] <= image_size)).all(axis=1) & (bbox[:, :2] >= 0).all(axis=1)
+    are_corners = (bbox[:, :2] >= 0) & (bbox[:, 2:] > bbox[:, :2]) & (bbox[:, 2:] <= image_size)
     too_large = np.flatnonzero((beyond > _MAX_BEYOND * bbox[:, 2:]).any(axis=1))
-    if len(too_large) and fitting.all():
+    if len(too_large) and are_corners.all():
         row = too_large[0]
         raise ValueError(
             f"Expected `bbox` as x, y, width, height, but row {row}, {_show(bbox[row])}, extends far outside the image of "
@@ -124,9 +103,8 @@ def touching(bbox: Floats, image_size: tuple[int, int]) -> NDArray[np.bool_]:
 
 
 def _as_rows(values: Any, name: str) -> Floats:
-    values = values.detach().cpu() if hasattr(values, "detach") else values  # a tensor may be on another device
     try:
-        array = np.asarray(values, np.float64)
+        array = _as_floats(values)
     except (TypeError, ValueError) as error:
         raise ValueError(f"Expected `{name}` to be numbers (N, 4), but got {values!r:.80}.") from error
     if array.size == 0:
@@ -138,11 +116,15 @@ def _as_rows(values: Any, name: str) -> Floats:
     return array
 
 
+def _as_floats(values: Any) -> Floats:
+    values = values.detach().cpu() if hasattr(values, "detach") else values  # a tensor may be on another device
+    return np.asarray(values, np.float64)
+
+
 def _scores_of(scores: Any, count: int) -> Floats:
     if scores is None:
         return np.ones(count)
-    scores = scores.detach().cpu() if hasattr(scores, "detach") else scores
-    array = np.asarray(scores, np.float64)
+    array = _as_floats(scores)
     array = np.full(count, array) if array.ndim == 0 else array
     if array.shape != (count,) or not np.isfinite(array).all():
         raise ValueError(

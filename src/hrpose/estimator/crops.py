@@ -11,7 +11,7 @@ import torch
 
 from hrpose.codecs import AssociativeEmbedding
 from hrpose.data.crops import cut_crops, fit_image
-from hrpose.estimator.boxes import Floats, check_inside, read_detections, touching
+from hrpose.estimator.boxes import Boxes, Floats, check_inside, read_detections, touching
 from hrpose.estimator.detectors import BoxFile, Detector
 from hrpose.estimator.detectors.boxes import Image
 from hrpose.geometry import Grid
@@ -22,19 +22,15 @@ from hrpose.structures import CropBatch, WholeImageBatch
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """An image for which poses are estimated.
-
-    Attributes:
-        image: any form that `load_image` takes.
-        image_id: id for its poses.
-        bbox: (N, 4) x, y, width, height in image pixels; None uses the detector or, without one, the whole image.
-        bbox_scores: (N,); by default 1.
-    """
+    """An image for which poses are estimated."""
 
     image: ImageSource
-    image_id: int
-    bbox: Floats | None = None
-    bbox_scores: Floats | None = None
+    image_id: int  # of its poses
+    boxes: Boxes | None = None  # None uses the detector or, without one, the whole image
+
+    def load(self, reading: Reading) -> Image:
+        """Load the image; raise ValueError if it cannot be loaded."""
+        return load_image(self.image, upright=reading.upright, bit_depth=reading.bit_depth)
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,21 +43,13 @@ class ImageCrops:
 
 @dataclass(frozen=True)
 class Cutter:
-    """Cuts crops of instances out of images.
+    """Cuts crops of instances out of images."""
 
-    Attributes:
-        input_size: (width, height) of the crops.
-        grid: pixel grid of the codec.
-        padding: factor by which boxes are enlarged.
-        reading: orientation and scale of images from files.
-        detector: finds boxes in images without boxes.
-    """
-
-    input_size: tuple[int, int]
-    grid: Grid
-    padding: float
-    reading: Reading
-    detector: Detector | BoxFile | None = None
+    input_size: tuple[int, int]  # (width, height) of the crops
+    grid: Grid  # of the codec
+    padding: float  # factor by which boxes are enlarged
+    reading: Reading  # orientation and scale of images from files
+    detector: Detector | BoxFile | None = None  # finds boxes in images without boxes
 
     def prepare(self, request: Request) -> ImageCrops | Image:
         """Load an image and cut its crops; return the image if the detector has to find the boxes first.
@@ -69,63 +57,43 @@ class Cutter:
         Raises:
             ValueError: if the image cannot be loaded, or its boxes are invalid.
         """
-        image = load_image(request.image, upright=self.reading.upright, bit_depth=self.reading.bit_depth)
-        if request.bbox is None and isinstance(self.detector, BoxFile):
-            return self._cut_inside(image, *self.detector.of(request.image), request.image_id)
-        if request.bbox is None and self.detector is not None:
-            return image
+        image = request.load(self.reading)
         size = (image.shape[1], image.shape[0])
-        bbox = np.array([[0.0, 0.0, *size]]) if request.bbox is None else request.bbox
-        check_inside(bbox, size)
-        return self.cut(image, bbox, request.bbox_scores, request.image_id)
+        if request.boxes is not None:
+            check_inside(request.boxes[0], size)
+            return self._cut(image, request.boxes, request.image_id)
+        if isinstance(self.detector, BoxFile):
+            return self._cut(image, self.detector.of(request.image), request.image_id)
+        if self.detector is not None:
+            return image
+        return self._cut(image, (np.array([[0.0, 0.0, *size]]), np.ones(1)), request.image_id)
 
-    def detect(self, image: Image, image_id: int) -> ImageCrops:
-        """Run the detector and cut the crops of its boxes inside the image.
-
-        Raises:
-            ValueError: if the detector returns anything other than boxes and scores.
-        """
+    def detect(self, prepared: ImageCrops | Image, request: Request) -> ImageCrops:
+        """Return the crops of a prepared image, after running the detector if it has to find the boxes."""
+        if isinstance(prepared, ImageCrops):
+            return prepared
         assert self.detector is not None
         assert not isinstance(self.detector, BoxFile)
-        return self._cut_inside(image, *read_detections(self.detector(image)), image_id)
+        return self._cut(prepared, read_detections(self.detector(prepared)), request.image_id)
 
-    def _cut_inside(self, image: Image, bbox: Floats, scores: Floats, image_id: int) -> ImageCrops:
-        inside = touching(bbox, (image.shape[1], image.shape[0]))
-        return self.cut(image, bbox[inside], scores[inside], image_id)
-
-    def cut(self, image: Image, bbox: Floats, scores: Floats | None = None, image_id: int = 0) -> ImageCrops:
-        """Cut boxes (N, 4) x, y, width, height with scores (N,) out of an image (H, W, 3)."""
+    def _cut(self, image: Image, boxes: Boxes, image_id: int) -> ImageCrops:
+        """Cut the boxes that overlap the image."""
+        inside = touching(boxes[0], (image.shape[1], image.shape[0]))
+        bbox, scores = (values[inside] for values in boxes)
         batch = cut_crops(
             image, bbox, self.input_size, grid=self.grid, padding=self.padding, bbox_scores=scores, image_id=image_id
         )
         return ImageCrops(batch, bbox)
 
 
-@dataclass(frozen=True)
-class Fitter:
-    """Fits whole images to the input of a bottom-up network.
-
-    Attributes:
-        codec: defines the sizes of the input.
-        reading: orientation and scale of images from files.
-    """
-
-    codec: AssociativeEmbedding
-    reading: Reading
-
-    def prepare(self, request: Request) -> WholeImageBatch:
-        """Load an image and fit it.
-
-        Raises:
-            ValueError: if the image cannot be loaded, or boxes are given.
-        """
-        if request.bbox is not None:
-            raise ValueError(
-                "Expected no boxes for a bottom-up network, which finds all instances of an image, but got "
-                f"{len(request.bbox)}. Remove the boxes."
-            )
-        image = load_image(request.image, upright=self.reading.upright, bit_depth=self.reading.bit_depth)
-        return fit_image(image, self.codec, image_id=request.image_id)
+def fit_request(request: Request, *, codec: AssociativeEmbedding, reading: Reading) -> WholeImageBatch:
+    """Load an image and fit it to the input of a bottom-up network; raise ValueError if it cannot be loaded or has boxes."""
+    if request.boxes is not None:
+        raise ValueError(
+            "Expected no boxes for a bottom-up network, which finds all instances of an image, but got "
+            f"{len(request.boxes[0])}. Remove the boxes."
+        )
+    return fit_image(request.load(reading), codec, image_id=request.image_id)
 
 
 def join(batches: Sequence[CropBatch]) -> CropBatch:

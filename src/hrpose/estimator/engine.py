@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from hrpose.codecs import Codec, is_bottom_up
 from hrpose.data.crops import IMAGENET_MEAN, IMAGENET_STD, ChannelOrder, Normalization
 from hrpose.export import ExportedNetwork, open_exported
-from hrpose.export.capture import to_openvino, write_onnx
+from hrpose.export.capture import Program, to_openvino, write_onnx
 from hrpose.export.openvino import compile_model
 from hrpose.geometry import Grid
 from hrpose.inference import estimate_poses
@@ -187,14 +187,12 @@ def convert_network(net: nn.Module, input_size: tuple[int, int], backend: str, *
         ModuleNotFoundError: if the backend is not installed.
     """
     own = copy.deepcopy(net).to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
-    examples, free = (torch.zeros(2, 3, *input_size[::-1]),), ({0: "batch"},)
-    names = (("images",), ("heatmaps",))
+    program = Program(own, {"images": torch.zeros(2, 3, *input_size[::-1])}, {"images": {0: "batch"}}, ("heatmaps",))
     if backend == "openvino":
-        model = to_openvino(own, examples, free, names)
-        return _OpenVinoNetwork(compile_model(model, precision="bf16" if precision == "bf16" else "f32"))
+        return _OpenVinoNetwork(compile_model(to_openvino(program), precision="bf16" if precision == "bf16" else "f32"))
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "network.onnx")
-        write_onnx(own, examples, free, file, names=names)
+        write_onnx(program, file)
         opened = open_exported(file)
     assert isinstance(opened, ExportedNetwork)
     return opened

@@ -73,20 +73,13 @@ class ExportedImageEngine:
 def open_engine(
     file: str | Path, *, codec: Codec | None, skeleton: Skeleton | None, settings: Mapping[str, Any]
 ) -> tuple[Engine, dict[str, Any]]:
-    """Open an exported file as an engine.
+    """Open an exported file as an engine; arguments and errors are those of `PoseEstimator.from_file`.
 
-    Args:
-        file: .onnx or .xml.
-        codec: for a file that is a network only; None assumes the paper's with the sizes of the file.
-        skeleton: for a file that is a network only; None assumes COCO or MPII by the number of heatmaps.
-        settings: arguments of `TorchEngine` for a network. For a file that returns poses only `keypoint_score_threshold` can be
-            changed, all others must be as exported.
+    The settings of a network are arguments of `TorchEngine`. For a file that returns poses only `keypoint_score_threshold` can be
+    changed, all others must be as exported.
 
     Returns:
         The engine, and the arguments of `PoseEstimator` for padding and for reading images.
-
-    Raises:
-        ExportedFileError: if the file cannot be used, was exported with other settings, or its codec or skeleton is unknown.
     """
     opened = open_exported(file)
     settings = {name: value for name, value in settings.items() if str(value) not in _ON_CPU.get(name, ())}

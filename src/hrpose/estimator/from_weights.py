@@ -41,19 +41,17 @@ def _are_three(value: Any, least: float) -> bool:
     return is_triple and all(_is_number(number, least, 1e6) for number in value)
 
 
-# settings of a stored configuration and of its `data`: expected values and a check
+# settings of a stored configuration: expected values and a check
 _SETTINGS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "flip_test": ("true or false", lambda value: isinstance(value, bool)),
     "keypoint_score_threshold": ("a number from 0 to 1e6", lambda value: _is_number(value, 0, 1e6)),
     "channels_last": ("true or false", lambda value: isinstance(value, bool)),
-}
-_DATA_SETTINGS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
-    "bbox_padding": ("a number from 0.01 to 100", lambda value: _is_number(value, 0.01, 100)),
-    "channel_order": ("rgb or bgr", lambda value: value in ("rgb", "bgr")),
-    "mean": ("three finite numbers", lambda value: _are_three(value, -1e6)),
-    "std": ("three positive numbers", lambda value: _are_three(value, 1e-6)),
-    "bit_depth": ("null or a number from 8 to 16", lambda value: value is None or (type(value) is int and 8 <= value <= 16)),
-    "upright": ("true, false or null", lambda value: value is None or isinstance(value, bool)),
+    "data.bbox_padding": ("a number from 0.01 to 100", lambda value: _is_number(value, 0.01, 100)),
+    "data.channel_order": ("rgb or bgr", lambda value: value in ("rgb", "bgr")),
+    "data.mean": ("three finite numbers", lambda value: _are_three(value, -1e6)),
+    "data.std": ("three positive numbers", lambda value: _are_three(value, 1e-6)),
+    "data.bit_depth": ("null or a number from 8 to 16", lambda value: value is None or (type(value) is int and 8 <= value <= 16)),
+    "data.upright": ("true, false or null", lambda value: value is None or isinstance(value, bool)),
 }
 # without skeletons of 14 keypoints, because there are two
 _BY_COUNT = {skeleton.num_keypoints: skeleton for skeleton in (COCO, MPII, HALPE26, WHOLEBODY, HALPE)}
@@ -100,9 +98,7 @@ def _parts_of_config(
     channels = codec.num_channels(skeleton.num_keypoints)
     net = _build_network(content, config.get("model"), channels) if model is None else _make(model, channels)
     load_weights(net, file, keypoint_names=names).check_complete()
-    data = config.get("data")
-    settings = _read_settings(file, "", config, _SETTINGS)
-    settings |= _read_settings(file, "data.", data if isinstance(data, Mapping) else {}, _DATA_SETTINGS)
+    settings = _read_settings(file, config)
     if not settings.get("upright"):
         settings.pop("upright", None)  # depends on the source of the boxes
     trainer = config.get("trainer")
@@ -115,17 +111,21 @@ def _make(model: NetworkMaker, channels: int) -> nn.Module:
     return model if isinstance(model, nn.Module) else model(channels)
 
 
-def _read_settings(
-    file: Path, prefix: str, stored: Mapping[str, Any], known: Mapping[str, tuple[str, Callable[[Any], bool]]]
-) -> dict[str, Any]:
+def _read_settings(file: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the known settings that are stored; raise WeightsError if one is invalid."""
-    for name, (expected, fits) in known.items():
-        if name in stored and not fits(stored[name]):
+    settings = {}
+    for key, (expected, fits) in _SETTINGS.items():
+        node, _, name = key.rpartition(".")
+        stored = config.get(node) if node else config
+        if not isinstance(stored, Mapping) or name not in stored:
+            continue
+        if not fits(stored[name]):
             raise WeightsError(
-                f"Expected `{prefix}{name}` of the configuration in {file} to be {expected}, found {stored[name]!r:.80}. The "
-                "file is damaged, or another tool wrote it."
+                f"Expected `{key}` of the configuration in {file} to be {expected}, found {stored[name]!r:.80}. The file is "
+                "damaged, or another tool wrote it."
             )
-    return {name: stored[name] for name in known if name in stored}
+        settings[name] = stored[name]
+    return settings
 
 
 def _read_skeleton(file: Path, content: Any) -> Skeleton:
@@ -169,11 +169,7 @@ def _check_counts(content: WeightFile, node: Any, product: int = 1) -> int:
 
 
 def _build(file: Path, key: str, node: Any, package: ModuleType, **given: Any) -> Any:
-    """Build a node of a configuration if its class is a public one of a package of hrpose.
-
-    Raises:
-        WeightsError: if it is anything else, or the class refuses the arguments.
-    """
+    """Build a node of a configuration; raise WeightsError unless its class is public in a package of hrpose and can be built."""
     if not isinstance(node, Mapping):
         raise WeightsError(f"Expected {file} to describe its {key}, but it does not. Pass `{key}`.")
     target = str(node.get("_target_"))

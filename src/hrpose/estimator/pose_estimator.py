@@ -6,8 +6,9 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, TypeAlias, overload
 
 from numpy.typing import ArrayLike
 from torch import device as Device
@@ -15,7 +16,7 @@ from torch import nn
 
 from hrpose.codecs import Codec, is_bottom_up
 from hrpose.estimator.boxes import read_bboxes, spread_over_images
-from hrpose.estimator.crops import Cutter, Fitter, Request
+from hrpose.estimator.crops import Cutter, Request, fit_request
 from hrpose.estimator.detectors import BoxFile, Detector
 from hrpose.estimator.engine import Engine, Precision, TorchEngine, choose_device
 from hrpose.estimator.exported_engine import open_engine
@@ -28,6 +29,7 @@ from hrpose.skeletons import Skeleton
 from hrpose.structures import Poses
 from hrpose.weights.fetch import find_weights
 
+_Numbers: TypeAlias = ArrayLike | None
 # options of the class; all others are the engine's
 _OWN = ("bbox_padding", "batch_size", "detector", "upright", "bit_depth", "num_threads")
 
@@ -88,8 +90,8 @@ class PoseEstimator:
         self.upright = upright
         self.reading = Reading(not isinstance(detector, BoxFile) if upright is None else upright, bit_depth)
         codec = getattr(engine, "codec", None)
-        self._fitter = Fitter(codec, self.reading) if is_bottom_up(codec) else None
-        if self._fitter is not None and detector is not None:
+        self._fit = partial(fit_request, codec=codec, reading=self.reading) if is_bottom_up(codec) else None
+        if self._fit is not None and detector is not None:
             raise ValueError(
                 "Expected no `detector` for a bottom-up network, which finds all instances, but got "
                 f"{type(detector).__name__}. Remove it."
@@ -213,7 +215,7 @@ class PoseEstimator:
     @property
     def is_bottom_up(self) -> bool:
         """Whether the network finds all instances of an image without boxes."""
-        return self._fitter is not None
+        return self._fit is not None
 
     @overload
     def __call__(
@@ -222,12 +224,7 @@ class PoseEstimator:
 
     @overload
     def __call__(
-        self,
-        images: ImageSource,
-        *,
-        bbox: ArrayLike | None = ...,
-        bbox_xyxy: ArrayLike | None = ...,
-        bbox_scores: ArrayLike | None = ...,
+        self, images: ImageSource, *, bbox: _Numbers = ..., bbox_xyxy: _Numbers = ..., bbox_scores: _Numbers = ...
     ) -> Poses: ...
 
     def __call__(self, images: Any, *, bbox: Any = None, bbox_xyxy: Any = None, bbox_scores: Any = None) -> Any:
@@ -249,8 +246,8 @@ class PoseEstimator:
         """
         if not isinstance(images, list | tuple):
             request = _request(0, images, bbox, bbox_xyxy, bbox_scores)
-            if self._fitter is not None:
-                return replace(self.engine(self._fitter.prepare(request)), skeleton=self.skeleton)
+            if self._fit is not None:
+                return replace(self.engine(self._fit(request)), skeleton=self.skeleton)
             return estimate_one(self.engine, self._cutter, request, batch_size=self.batch_size)
         columns = [
             spread_over_images(name, values, len(images))
@@ -274,11 +271,11 @@ class PoseEstimator:
         yield from self._estimate(requests, on_error)
 
     def _estimate(self, requests: Iterable[Request], on_error: OnError | None) -> Iterator[Poses]:
-        if self._fitter is not None:
-            return estimate_whole_images(self.engine, self._fitter, requests, num_threads=self.num_threads, on_error=on_error)
+        if self._fit is not None:
+            return estimate_whole_images(self.engine, self._fit, requests, num_threads=self.num_threads, on_error=on_error)
         options = {"batch_size": self.batch_size, "num_threads": self.num_threads}
         return estimate_stream(self.engine, self._cutter, requests, **options, on_error=on_error)
 
 
 def _request(image_id: int, image: ImageSource, bbox: Any, bbox_xyxy: Any, scores: Any) -> Request:
-    return Request(image, image_id, *read_bboxes(bbox, bbox_xyxy, scores))
+    return Request(image, image_id, read_bboxes(bbox, bbox_xyxy, scores))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeAlias, TypeVar
 
@@ -17,12 +18,11 @@ import numpy as np
 import torch
 
 from hrpose.estimator.boxes import Floats
-from hrpose.estimator.crops import Cutter, Fitter, ImageCrops, Request, join, take_rows
-from hrpose.estimator.detectors.boxes import Image
+from hrpose.estimator.crops import Cutter, ImageCrops, Request, join, take_rows
 from hrpose.estimator.engine import Engine
 from hrpose.inference import NonFinitePosesError, check_finite, collect_poses
 from hrpose.skeletons import Skeleton
-from hrpose.structures import CropBatch, Poses
+from hrpose.structures import CropBatch, Poses, WholeImageBatch
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -40,40 +40,27 @@ def estimate_stream(
     num_threads: int,
     on_error: OnError | None = None,
 ) -> Iterator[Poses]:
-    """Estimate the poses of images, in their order.
+    """Estimate the poses of images, which are read when needed, and yield those of each image in their order.
 
-    Args:
-        engine: estimates the poses of a batch.
-        cutter: cuts the crops of images.
-        requests: the images, read when needed.
-        batch_size: crops in a batch of the engine.
-        num_threads: threads that load and crop.
-        on_error: called with the `image_id` and the error of an unusable image, which then has no poses; None raises the error.
-
-    Yields:
-        The poses of each image.
+    `on_error` is called with the `image_id` and the error of an unusable image, which then has no poses; None raises the error.
     """
-    waiting = _Waiting(batch_size)
-    results = _Results(engine.skeleton)
+    queue = _Queue(engine.skeleton, batch_size)
     readers, runner = ThreadPoolExecutor(num_threads, "hrpose-read"), ThreadPoolExecutor(1, "hrpose-engine")
     running: deque[Future[Poses]] = deque()
     try:
         for request, prepared in work_ahead(readers, cutter.prepare, requests, 2 * num_threads):
-            crops = _finish(cutter, request, prepared, on_error)
-            if crops is not None:
-                waiting.add(crops)
-            results.expect(_NO_BOXES if crops is None else crops.bbox)
-            while waiting.is_full:
-                running.append(runner.submit(engine, waiting.take()))
+            crops = None
+            with _report_unusable(request, on_error):
+                crops = cutter.detect(prepared.result(), request)  # the detector runs in this thread
+            queue.add(crops)
+            running.extend(runner.submit(engine, batch) for batch in queue.batches(batch_size))
             while running and (len(running) > _BATCHES_AHEAD or running[0].done()):
-                results.add(running.popleft().result())
-            yield from results.finished()
-        if len(waiting):
-            running.append(runner.submit(engine, waiting.take()))
+                queue.add_poses(running.popleft().result())
+            yield from queue.finished()
+        running.extend(runner.submit(engine, batch) for batch in queue.batches(1))
         while running:
-            results.add(running.popleft().result())
-            yield from results.finished()
-        yield from results.finished()
+            queue.add_poses(running.popleft().result())
+            yield from queue.finished()
     finally:
         readers.shutdown(cancel_futures=True)
         runner.shutdown(cancel_futures=True)
@@ -81,36 +68,28 @@ def estimate_stream(
 
 def estimate_one(engine: Engine, cutter: Cutter, request: Request, *, batch_size: int) -> Poses:
     """Estimate the poses of one image in the calling thread."""
-    prepared = cutter.prepare(request)
-    crops = prepared if isinstance(prepared, ImageCrops) else cutter.detect(prepared, request.image_id)
-    waiting, results = _Waiting(batch_size), _Results(engine.skeleton)
-    waiting.add(crops)
-    results.expect(crops.bbox)
-    while len(waiting):
-        results.add(engine(waiting.take()))
-    return next(results.finished())
+    queue = _Queue(engine.skeleton, batch_size)
+    queue.add(cutter.detect(cutter.prepare(request), request))
+    for batch in queue.batches(1):
+        queue.add_poses(engine(batch))
+    return next(queue.finished())
 
 
 def estimate_whole_images(
-    engine: Engine, fitter: Fitter, requests: Iterable[Request], *, num_threads: int, on_error: OnError | None = None
+    engine: Engine,
+    fit: Callable[[Request], WholeImageBatch],
+    requests: Iterable[Request],
+    *,
+    num_threads: int,
+    on_error: OnError | None = None,
 ) -> Iterator[Poses]:
-    """Estimate the poses in images with a bottom-up engine, one image at a time; arguments are as for `estimate_stream`.
-
-    Yields:
-        The poses of each image; `instance_ids` count the instances of all images.
-    """
-    count = 0
+    """Estimate the poses in images as `estimate_stream`, with a bottom-up engine; `instance_ids` count those of all images."""
+    count, none = 0, _no_poses(engine.skeleton)
     with ThreadPoolExecutor(num_threads, "hrpose-read") as readers:
-        for request, prepared in work_ahead(readers, fitter.prepare, requests, 2 * num_threads):
-            try:
-                poses = replace(engine(prepared.result()), skeleton=engine.skeleton)
-            except NonFinitePosesError:
-                raise
-            except ValueError as error:
-                if on_error is None:
-                    raise
-                on_error(request.image_id, error)
-                poses = _no_poses(engine.skeleton)
+        for request, fitted in work_ahead(readers, fit, requests, 2 * num_threads):
+            poses = none
+            with _report_unusable(request, on_error):
+                poses = replace(engine(fitted.result()), skeleton=engine.skeleton)
             yield replace(poses, instance_ids=np.arange(count, count + len(poses)))
             count += len(poses)
 
@@ -128,72 +107,57 @@ def work_ahead(
         yield pending.popleft()
 
 
-def _finish(
-    cutter: Cutter, request: Request, prepared: Future[ImageCrops | Image], on_error: OnError | None
-) -> ImageCrops | None:
-    """Return the crops of an image, None if it is unusable; the detector runs in the calling thread."""
+@contextmanager
+def _report_unusable(request: Request, on_error: OnError | None) -> Iterator[None]:
+    """Pass the error of an unusable image to `on_error`."""
     try:
-        found = prepared.result()
-        return found if isinstance(found, ImageCrops) else cutter.detect(found, request.image_id)
+        yield
+    except NonFinitePosesError:
+        raise
     except ValueError as error:
         if on_error is None:
             raise
         on_error(request.image_id, error)
-        return None
 
 
-class _Waiting:
-    """Collects the crops of several images into full batches."""
+class _Queue:
+    """Images in their order: crops that wait for a batch, and poses that wait for others of their image."""
 
-    def __init__(self, batch_size: int) -> None:
-        self.batch_size = batch_size
-        self._parts: list[CropBatch] = []
-        self._count = self._num_taken = 0
-
-    def __len__(self) -> int:
-        return self._count
-
-    @property
-    def is_full(self) -> bool:
-        return self._count >= self.batch_size
-
-    def add(self, crops: ImageCrops) -> None:
-        if len(crops.bbox):
-            self._parts.append(crops.batch)
-            self._count += len(crops.bbox)
-
-    def take(self) -> CropBatch:
-        """Return the oldest crops, at most a batch, with `instance_ids` that count all crops."""
-        joined = join(self._parts)
-        taken = take_rows(joined, slice(None, self.batch_size))
-        rest = self._count - len(taken["images"])
-        self._parts = [take_rows(joined, slice(self.batch_size, None))] if rest else []
-        self._count = rest
-        first, self._num_taken = self._num_taken, self._num_taken + len(taken["images"])
-        taken["instance_ids"] = torch.arange(first, self._num_taken)
-        return taken
-
-
-class _Results:
-    """Collects the poses of batches and returns them image by image."""
-
-    def __init__(self, skeleton: Skeleton) -> None:
-        self._skeleton = skeleton
-        self._expected: deque[Floats] = deque()
+    def __init__(self, skeleton: Skeleton, batch_size: int) -> None:
+        self._skeleton, self._batch_size = skeleton, batch_size
+        self._crops: list[CropBatch] = []
+        self._num_waiting = self._num_taken = 0
+        self._images: deque[Floats] = deque()  # boxes of each image that is not finished
         self._poses = replace(_no_poses(skeleton), bbox=None)
 
-    def expect(self, bbox: Floats) -> None:
-        """Expect one pose per box (N, 4) of the next image."""
-        self._expected.append(bbox)
+    def add(self, crops: ImageCrops | None) -> None:
+        """Add the crops of the next image; None if it is unusable."""
+        self._images.append(_NO_BOXES if crops is None else crops.bbox)
+        if crops is not None and len(crops.bbox):
+            self._crops.append(crops.batch)
+            self._num_waiting += len(crops.bbox)
 
-    def add(self, poses: Poses) -> None:
+    def batches(self, least: int) -> Iterator[CropBatch]:
+        """Take batches while this number of crops waits, with `instance_ids` that count all crops."""
+        while self._num_waiting >= least:
+            joined = join(self._crops)
+            taken = take_rows(joined, slice(None, self._batch_size))
+            count = len(taken["images"])
+            self._num_waiting -= count
+            self._crops = [take_rows(joined, slice(count, None))] if self._num_waiting else []
+            taken["instance_ids"] = torch.arange(self._num_taken, self._num_taken + count)
+            self._num_taken += count
+            yield taken
+
+    def add_poses(self, poses: Poses) -> None:
+        """Add the poses of a batch."""
         check_finite(poses.keypoints, poses.keypoint_scores)  # a custom engine may not check
         self._poses = Poses.concatenate([self._poses, replace(poses, bbox=None, skeleton=self._skeleton)])
 
     def finished(self) -> Iterator[Poses]:
         """Yield the poses of the images that are complete."""
-        while self._expected and len(self._expected[0]) <= len(self._poses):
-            bbox = self._expected.popleft()
+        while self._images and len(self._images[0]) <= len(self._poses):
+            bbox = self._images.popleft()
             yield replace(self._poses[: len(bbox)], bbox=bbox)
             self._poses = self._poses[len(bbox) :]
 

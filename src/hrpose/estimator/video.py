@@ -13,36 +13,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hrpose.estimator.boxes import Floats, read_bboxes, read_detections
+from hrpose.estimator.boxes import Boxes, Floats, read_bboxes, read_detections
 from hrpose.estimator.detectors import Detector
+from hrpose.estimator.pose_estimator import PoseEstimator
 from hrpose.geometry import bbox_nms
 from hrpose.media.video import VideoFrame
 from hrpose.metrics.functional.oks import oks_nms
-from hrpose.skeletons import Skeleton
 from hrpose.structures import Poses
 from hrpose.tracking import OksTracker, PoseSmoother
 
-Boxes: TypeAlias = tuple[Floats, Floats]  # (N, 4) x, y, width, height in pixels, and (N,) scores
-
 _NOTHING: Boxes = (np.zeros((0, 4)), np.zeros(0))
-
-
-class Estimator(Protocol):
-    """The interface of `PoseEstimator` that `track_poses` uses."""
-
-    @property
-    def skeleton(self) -> Skeleton:
-        """The keypoints."""
-        ...
-
-    def __call__(self, images: Any, *, bbox: Any = None, bbox_xyxy: Any = None, bbox_scores: Any = None) -> Any:
-        """Estimate the poses in an image, one for each box."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +47,7 @@ class TrackedFrame:
 
 
 def track_poses(
-    estimator: Estimator,
+    estimator: PoseEstimator,
     frames: Iterable[VideoFrame],
     *,
     detector: Detector | None = None,
@@ -106,8 +90,7 @@ def track_poses(
         raise ValueError("Expected no `detector` and no `bbox` with a bottom-up network, which takes no boxes. Remove them.")
     tracker = tracker if tracker is not None else OksTracker(estimator.skeleton.sigmas)
     estimate = _FrameEstimator(estimator, min_score, bbox_nms_threshold, oks_nms_threshold)
-    given, scores = read_bboxes(bbox, None, None)
-    found = _NOTHING if given is None or scores is None else (given, scores)
+    found = read_bboxes(bbox, None, None) or _NOTHING
     for frame in frames:
         image = frame.image
         propagated = _clip(*tracker.propagate(frame.time), image)
@@ -131,7 +114,7 @@ def track_poses(
 class _FrameEstimator:
     """Estimates each instance of a frame once; attributes are as for `track_poses`."""
 
-    estimator: Estimator
+    estimator: PoseEstimator
     min_score: float
     bbox_nms_threshold: float
     oks_nms_threshold: float

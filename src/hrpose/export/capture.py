@@ -7,6 +7,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -20,101 +21,62 @@ from hrpose.export.openvino import import_openvino
 from hrpose.export.record import METADATA_KEY
 
 _TRACED_OPSET = 17  # of files that are captured by tracing
-FreeSizes = Sequence[Mapping[int, str]]
-"""For each input, its free dimensions and the names of their sizes; dimensions with the same name have the same size."""
-Names = tuple[Sequence[str], Sequence[str]]
-"""The names of the inputs and of the outputs."""
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """A module whose computation is captured, with named inputs and outputs.
+
+    Attributes:
+        module: the computation.
+        inputs: an example of each input, with free sizes of at least two.
+        free: for each input, its free dimensions and the names of their sizes; dimensions with the same name have the same size.
+        outputs: the names of the outputs.
+    """
+
+    module: nn.Module
+    inputs: Mapping[str, Tensor]
+    free: Mapping[str, Mapping[int, str]]
+    outputs: Sequence[str]
 
 
 def write_onnx(
-    module: nn.Module,
-    examples: Sequence[Tensor],
-    free: FreeSizes,
-    file: str | Path,
-    *,
-    names: Names,
-    metadata: str | None = None,
-    opset: int | None = None,
-    traced: bool = False,
+    program: Program, file: str | Path, *, metadata: str | None = None, opset: int | None = None, traced: bool = False
 ) -> None:
-    """Write a module as one ONNX file.
+    """Write a program as one ONNX file, with the record as JSON in its metadata; the default of the opset is torch's.
 
-    Args:
-        module: in eval mode.
-        examples: inputs, with free sizes of at least two.
-        free: the free sizes.
-        file: the file to write; its folder must exist.
-        names: of the inputs and of the outputs.
-        metadata: the record as JSON.
-        opset: version of the operators; None for torch's default.
-        traced: capture by tracing, which takes seconds with free height and width; torch.export takes minutes for a network of
-            several resolutions.
+    With free height and width a program is `traced`, in seconds; torch.export takes minutes for a network of several resolutions.
 
     Raises:
         ModuleNotFoundError: if onnx or onnxscript is not installed.
         ValueError: if the module cannot be written with this opset.
     """
+    onnx = import_optional("onnx", "ONNX files", "hrpose[onnx]")
+    how: dict[str, Any] = {"input_names": list(program.inputs), "output_names": list(program.outputs)}
     if traced:
-        _trace_onnx(module, examples, free, Path(file), names=names, metadata=metadata, opset=opset)
-        return
-    for name in ("onnx", "onnxscript"):
-        import_optional(name, "ONNX files", "hrpose[onnx]")
-    dimensions = {name: torch.export.Dim(name, min=1) for sizes in free for name in sizes.values()}
-    shapes = tuple({axis: dimensions[name] for axis, name in sizes.items()} for sizes in free)
+        axes = {name: dict(sizes) for name, sizes in program.free.items()}
+        how |= {"f": str(file), "dynamo": False, "dynamic_axes": axes, "opset_version": opset or _TRACED_OPSET}
+    else:
+        import_optional("onnxscript", "ONNX files", "hrpose[onnx]")
+        dimensions = {name: torch.export.Dim(name, min=1) for sizes in program.free.values() for name in sizes.values()}
+        shapes = tuple({axis: dimensions[name] for axis, name in program.free[key].items()} for key in program.inputs)
+        how |= {"dynamo": True, "dynamic_shapes": shapes, "opset_version": opset, "verbose": False}
     with quiet_exporters(), torch.no_grad():
-        program = torch.onnx.export(
-            module.eval(),
-            tuple(examples),
-            dynamo=True,
-            dynamic_shapes=shapes,
-            opset_version=opset,
-            input_names=list(names[0]),
-            output_names=list(names[1]),
-            verbose=False,
-        )
-    assert program is not None
+        captured = torch.onnx.export(program.module.eval(), tuple(program.inputs.values()), **how)
+    model = onnx.load(str(file)) if captured is None else captured.model_proto
     if metadata is not None:
-        program.model.metadata_props[METADATA_KEY] = metadata
-    program.save(str(file), external_data=False)
-    if opset is not None and opset != program.model.opset_imports.get(""):
-        _convert_opset(Path(file), opset)
+        model.metadata_props.add(key=METADATA_KEY, value=metadata)
+    if opset is not None and opset not in (entry.version for entry in model.opset_import if not entry.domain):
+        model = _convert_opset(model, opset)
+    onnx.save(model, str(file))
     check_onnx(Path(file))
 
 
-def _trace_onnx(
-    module: nn.Module,
-    examples: Sequence[Tensor],
-    free: FreeSizes,
-    file: Path,
-    *,
-    names: Names,
-    metadata: str | None,
-    opset: int | None,
-) -> None:
-    onnx = import_optional("onnx", "ONNX files", "hrpose[onnx]")
-    with quiet_exporters(), torch.no_grad():
-        torch.onnx.export(
-            module.eval(),
-            tuple(examples),
-            str(file),
-            dynamo=False,
-            dynamic_axes={name: dict(sizes) for name, sizes in zip(names[0], free, strict=True)},
-            opset_version=opset or _TRACED_OPSET,
-            input_names=list(names[0]),
-            output_names=list(names[1]),
-        )
-    model = onnx.load(str(file))
-    if metadata is not None:
-        model.metadata_props.add(key=METADATA_KEY, value=metadata)
-    onnx.save(model, str(file))
-    check_onnx(file)
-
-
-def _convert_opset(file: Path, opset: int) -> None:
-    """Convert an ONNX file to an older version of the operators than torch writes."""
+def _convert_opset(model: Any, opset: int) -> Any:
+    """Convert a model to an older version of the operators than torch writes."""
     onnx, converter = import_module("onnx"), import_module("onnx.version_converter")
     try:
-        model = converter.convert_version(onnx.load(str(file)), opset)
+        model = converter.convert_version(model, opset)
         for node in model.graph.node:  # the converter keeps attributes that the older operators lack
             known = onnx.defs.get_schema(node.op_type, opset).attributes if not node.domain else None
             for attribute in [each for each in node.attribute if known is not None and each.name not in known]:
@@ -128,26 +90,22 @@ def _convert_opset(file: Path, opset: int) -> None:
             "Expected `opset` to be a version that supports network and codec, but onnx cannot convert them to "
             f"{opset}: {str(error).splitlines()[0]}. Use opset=18, the oldest that torch writes, or a newer one."
         ) from error
-    onnx.save(model, str(file))
+    return model
 
 
-def to_openvino(module: nn.Module, examples: Sequence[Tensor], free: FreeSizes, names: Names) -> Any:
-    """Convert a module to an `openvino.Model` with named inputs and outputs.
+def to_openvino(program: Program) -> Any:
+    """Convert a program to an `openvino.Model` with named inputs and outputs.
 
-    Other sizes than the free ones are fixed in the model, because OpenVINO is faster with known sizes. For the arguments see
-    `write_onnx`.
-
-    Raises:
-        ModuleNotFoundError: if openvino is not installed.
+    Other sizes than the free ones are fixed in the model, because OpenVINO is faster with known sizes.
     """
     openvino = import_openvino()
     with quiet_exporters(), torch.no_grad():
-        model = openvino.convert_model(module.eval(), example_input=tuple(examples))
-    for port, name in zip([*model.inputs, *model.outputs], [*names[0], *names[1]], strict=True):
+        model = openvino.convert_model(program.module.eval(), example_input=tuple(program.inputs.values()))
+    for port, name in zip([*model.inputs, *model.outputs], [*program.inputs, *program.outputs], strict=True):
         port.get_tensor().set_names({name})
     shapes = {
-        name: [-1 if axis in sizes else side for axis, side in enumerate(example.shape)]
-        for name, example, sizes in zip(names[0], examples, free, strict=True)
+        name: [-1 if axis in program.free[name] else side for axis, side in enumerate(example.shape)]
+        for name, example in program.inputs.items()
     }
     model.reshape(shapes)
     return model

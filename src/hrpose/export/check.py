@@ -7,6 +7,7 @@ Ties are counted and reported. A file of lower precision moves every keypoint a 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,13 +47,12 @@ class Comparison:
 
     def exact_faults(self) -> list[str]:
         """Return why a file in fp32 differs from the network; an empty list if it does not."""
-        faults = {
-            f"keypoints differ by more than {TOLERANCE:g} px": not self.largest <= TOLERANCE,
-            f"scores differ by more than {_SCORE_TOLERANCE:g}": not self.largest_score <= _SCORE_TOLERANCE,
-            f"more than {_MAX_TIES:.0%} of the keypoints are ties, as in flat heatmaps of a network that is hardly "
-            "trained": not self.undecided <= _MAX_TIES,
-        }
-        return [fault for fault, found in faults.items() if found]
+        ties = f"more than {_MAX_TIES:.0%} of the keypoints are ties, as in flat heatmaps of a network that is hardly trained"
+        return _above(
+            (self.largest, TOLERANCE, f"keypoints differ by more than {TOLERANCE:g} px"),
+            (self.largest_score, _SCORE_TOLERANCE, f"scores differ by more than {_SCORE_TOLERANCE:g}"),
+            (self.undecided, _MAX_TIES, ties),
+        )
 
     def bounded_faults(self, max_shifted: float) -> list[str]:
         """Return why a file of lower precision than fp32 differs too much from the network; an empty list if it does not.
@@ -65,13 +65,10 @@ class Comparison:
                 "no keypoint of the crops has a confident score, so nothing can be compared: set photos=<folder> with images "
                 "similar to the training images"
             ]
-        faults = {
-            f"{self.shifted:.1%} of the confident keypoints move by more than {MAX_SHIFT:.0%} of the longer side of their crop "
-            f"(allowed {max_shifted:.0%})": not self.shifted <= max_shifted,
-            f"the median shift of the confident keypoints is {self.median_shift:.2%} of the longer side of their crop "
-            f"(allowed {_MAX_MEDIAN_SHIFT:.0%})": not self.median_shift <= _MAX_MEDIAN_SHIFT,
-        }
-        return [fault for fault, found in faults.items() if found]
+        who, side = "of the confident keypoints", "of the longer side of their crop"
+        many = f"{self.shifted:.1%} {who} move by more than {MAX_SHIFT:.0%} {side} (allowed {max_shifted:.0%})"
+        far = f"the median shift {who} is {self.median_shift:.2%} {side} (allowed {_MAX_MEDIAN_SHIFT:.0%})"
+        return _above((self.shifted, max_shifted, many), (self.median_shift, _MAX_MEDIAN_SHIFT, far))
 
     def describe_bounds(self, max_shifted: float) -> str:
         """Return the numbers of `bounded_faults` and their limits in one line."""
@@ -89,15 +86,16 @@ class Comparison:
         )
 
 
+def _above(*limits: tuple[float, float, str]) -> list[str]:
+    """Return the faults of values (value, limit, fault) that are above their limit or NaN."""
+    return [fault for value, limit, fault in limits if not value <= limit]
+
+
 class Comparer:
     """Collects the keypoints of a file and of the network by batch, and compares them."""
 
     def __init__(self) -> None:
-        self._distances: list[NDArray[np.float64]] = []
-        self._shifts: list[NDArray[np.float64]] = []
-        self._not_finite: list[NDArray[np.bool_]] = []
-        self._tied: list[NDArray[np.bool_]] = []
-        self._scores = [0.0]
+        self._batches: list[tuple[NDArray[Any], ...]] = []
 
     def update(
         self,
@@ -118,40 +116,33 @@ class Comparer:
             confidence: keypoints with a score of the network above it are confident.
         """
         off = distances(found[0], expected[0])
-        self._distances.append(off)
-        shifts = np.where(np.isfinite(off), off / sides[:, None], np.inf)
-        self._shifts.append(shifts[expected[1] > confidence])
-        self._not_finite.append(~(np.isfinite(found[0]).all(axis=-1) & np.isfinite(found[1])))
-        self._tied.append(tied)
-        apart = np.abs(found[1] - expected[1])
-        self._scores.append(float(apart.max(initial=0.0)) if np.isfinite(apart).all() else float("inf"))
+        shifts = np.where(np.isfinite(off), off / sides[:, None], np.inf)[expected[1] > confidence]
+        not_finite = ~(np.isfinite(found[0]).all(axis=-1) & np.isfinite(found[1]))
+        self._batches.append((off, tied, shifts, not_finite, np.abs(found[1] - expected[1])))
 
     def compare(self) -> Comparison:
-        """Compare all batches.
-
-        Raises:
-            ValueError: if there were no crops.
-        """
-        if not sum(map(len, self._distances)):
+        """Compare all batches; raise ValueError if there were no crops."""
+        if not any(len(batch[0]) for batch in self._batches):
             raise ValueError("Expected crops to compare, found none. Set photos=<folder with images>.")
-        off, tied = np.concatenate(self._distances), np.concatenate(self._tied)
+        off, tied, shifts, not_finite, score_differences = map(np.concatenate, zip(*self._batches, strict=True))
         moved = ~(off <= TOLERANCE)  # includes NaN
-        decided = off[~(moved & tied)]
-        shifts = np.concatenate(self._shifts)
-        largest = float(decided.max(initial=0.0)) if np.isfinite(decided).all() else float("inf")
         return Comparison(
             num_crops=len(off),
             num_keypoints=off.size,
-            largest=largest,
+            largest=_largest(off[~(moved & tied)]),
             median=float(np.median(off)),
             moved=float(moved.mean()),
             undecided=float((moved & tied).mean()),
-            largest_score=max(self._scores),
-            not_finite=float(np.concatenate(self._not_finite).mean()),
+            largest_score=_largest(score_differences),
+            not_finite=float(not_finite.mean()),
             num_confident=len(shifts),
             shifted=float((~(shifts <= MAX_SHIFT)).mean()) if len(shifts) else 0.0,
             median_shift=float(np.median(shifts)) if len(shifts) else 0.0,
         )
+
+
+def _largest(differences: NDArray[Any]) -> float:
+    return float(differences.max(initial=0.0)) if np.isfinite(differences).all() else float("inf")
 
 
 def distances(found: NDArray[np.float64], expected: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -168,8 +159,7 @@ def find_ties(codec: Codec, heatmaps: Tensor, image_from_input: NDArray[np.float
     """
     generator = torch.Generator().manual_seed(0)
     heatmaps = heatmaps.detach().float().cpu()
-    steps = _ROUNDING * heatmaps.flatten(1).abs().amax(1).clamp(min=1e-30)
-    steps = steps.reshape(-1, *[1] * (heatmaps.ndim - 1))
+    steps = _ROUNDING * heatmaps.abs().amax(tuple(range(1, heatmaps.ndim)), keepdim=True).clamp(min=1e-30)
     zoom = np.abs(image_from_input[..., :2]).sum(axis=-1).max(axis=-1)
     keypoints = codec.decode(heatmaps)[0]
     tied = torch.zeros(keypoints.shape[:2], dtype=torch.bool)

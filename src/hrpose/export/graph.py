@@ -17,13 +17,7 @@ from hrpose.export.record import ExportRecord
 
 
 class CropGraph(nn.Module):
-    """Crops to keypoints in image pixels.
-
-    Args:
-        net: images (B, 3, H, W) to heatmaps (B, C, h, w); the module uses a copy.
-        record: codec, flip test, normalisation and outputs of the file.
-        dtype: of the network's arithmetic.
-    """
+    """Crops to keypoints in image pixels, by a copy of a network from images (B, 3, H, W) to heatmaps (B, C, h, w)."""
 
     def __init__(self, net: nn.Module, record: ExportRecord, *, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
@@ -60,9 +54,7 @@ class CropGraph(nn.Module):
 class ImageGraph(nn.Module):
     """Whole images to heatmaps and tags; `codec.decode` finds the instances outside of the file.
 
-    Args:
-        net: images (B, 3, H, W) to [(B, 2K, h', w'), (B, K, h, w)]; the module uses a copy.
-        record: codec, flip test and normalisation of the file.
+    The module uses a copy of the network: images (B, 3, H, W) to [(B, 2K, h', w'), (B, K, h, w)].
     """
 
     def __init__(self, net: nn.Module, record: ExportRecord) -> None:

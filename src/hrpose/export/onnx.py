@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from hrpose.errors import import_optional
 from hrpose.export.record import METADATA_KEY, ExportedFileError
-from hrpose.export.runtime import Port, check_file, check_ports
+from hrpose.export.runtime import Port, Runtime, check_file, check_ports
 
 _DTYPES = {
     "tensor(float)": "float32",
@@ -26,53 +25,43 @@ _DTYPES = {
 _LARGEST_TENSOR = 1 << 31  # bytes
 
 
-class OnnxRuntime:
-    """An ONNX file on the CPU.
-
-    Args:
-        file: the .onnx file; external weights must be in its folder.
+def open_onnx(file: Path) -> Runtime:
+    """Open an ONNX file on the CPU; its external weights must be in its folder.
 
     Raises:
         ModuleNotFoundError: if onnx or onnxruntime is not installed.
         ExportedFileError: if the file is missing, damaged or unsafe.
     """
+    options = _import("onnxruntime").SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    session = open_session(file, ["CPUExecutionProvider"], options)
+    inputs, outputs = (tuple(map(_port, entries)) for entries in (session.get_inputs(), session.get_outputs()))
+    check_ports([*inputs, *outputs], file)
 
-    name = "onnxruntime"
+    def compute(arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+        found: list[NDArray[Any]] = session.run(None, {port.name: array for port, array in zip(inputs, arrays, strict=True)})
+        return found
 
-    def __init__(self, file: str | Path) -> None:
-        onnxruntime = _import("onnxruntime")
-        self.file = Path(file)
-        check_file(self.file)
-        check_onnx(self.file)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        try:
-            self._session = onnxruntime.InferenceSession(str(self.file), sess_options=options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime has no common class of its errors
-            raise ExportedFileError(
-                f"Expected an ONNX file for onnxruntime at {self.file}, but it reports: {_first_line(error)}"
-            ) from error
-        self.inputs = tuple(_port(entry) for entry in self._session.get_inputs())
-        self.outputs = tuple(_port(entry) for entry in self._session.get_outputs())
-        check_ports([*self.inputs, *self.outputs], self.file)
-        self.metadata: str | None = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    metadata = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    return Runtime("onnxruntime", file, metadata, inputs, outputs, compute)
 
-    def __call__(self, *arrays: NDArray[Any]) -> list[NDArray[Any]]:
-        """Compute all outputs."""
-        inputs = {port.name: np.ascontiguousarray(array) for port, array in zip(self.inputs, arrays, strict=True)}
-        outputs: list[NDArray[Any]] = self._session.run(None, inputs)
-        return outputs
+
+def open_session(file: Path, providers: list[str], options: Any = None) -> Any:
+    """Return an `onnxruntime.InferenceSession`; raise ExportedFileError if the file is missing, damaged or unsafe."""
+    check_file(file)
+    check_onnx(file)
+    try:
+        return _import("onnxruntime").InferenceSession(str(file), sess_options=options, providers=providers)
+    except Exception as error:  # onnxruntime has no common class of its errors
+        raise ExportedFileError(
+            f"Expected an ONNX file for onnxruntime at {file}, but it reports: {_first_line(error)}"
+        ) from error
 
 
 def check_onnx(file: Path) -> None:
-    """Check that an ONNX file can be parsed and that all its weights are in it or in its folder.
-
-    Raises:
-        ModuleNotFoundError: if onnx is not installed.
-        ExportedFileError: with the invalid tensor.
-    """
+    """Raise ExportedFileError unless an ONNX file can be parsed, and all its weights are in it or in its folder."""
     onnx = _import("onnx")
     try:
         model = onnx.load(str(file), load_external_data=False)
@@ -94,19 +83,18 @@ def _check_external(tensor: Any, file: Path) -> None:
     """Raise ExportedFileError if a tensor is outside the folder of its file, by path or link, or exceeds its file."""
     entries = {entry.key: entry.value for entry in tensor.external_data}
     location = entries.get("location", "")
-    home = os.path.realpath(file.parent)
+    home, target = Path(os.path.realpath(file.parent)), Path(os.path.realpath(file.parent / location))
     parts = location.replace("\\", "/").split("/")
-    target = os.path.realpath(file.parent / location)
     outside = not location or location.startswith(("/", "\\")) or ".." in parts or location[1:2] == ":" or "\0" in location
-    if outside or not target.startswith(home.rstrip(os.sep) + os.sep):
+    if outside or home not in target.parents:
         raise ExportedFileError(
             f"Expected the weights of {file} in its folder, but {tensor.name!r} is at {location!r}. It was not read."
         )
-    if not Path(target).is_file():
+    if not target.is_file():
         raise ExportedFileError(
             f"Expected the weights of {file} in its folder, but there is no file {location!r}. Copy it to the folder."
         )
-    size = Path(target).stat().st_size
+    size = target.stat().st_size
     offset, length = (entries.get(key, "0") for key in ("offset", "length"))
     if not (offset.isdecimal() and length.isdecimal()) or int(offset) + int(length) > size:
         raise ExportedFileError(

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hrpose.codecs import is_bottom_up
-from hrpose.export.onnx import OnnxRuntime
-from hrpose.export.openvino import OpenVinoRuntime
+from hrpose.export.onnx import open_onnx
+from hrpose.export.openvino import open_openvino
 from hrpose.export.record import ExportedFileError, ExportRecord
 from hrpose.export.runtime import Runtime, in_batches
 
-_OPENERS: Mapping[str, Callable[[Path], Runtime]] = MappingProxyType({".onnx": OnnxRuntime, ".xml": OpenVinoRuntime})
+_OPENERS: Mapping[str, Callable[[Path], Runtime]] = MappingProxyType({".onnx": open_onnx, ".xml": open_openvino})
 SUFFIXES = tuple(_OPENERS)
 """The suffixes of exported files."""
 
@@ -108,11 +108,7 @@ class ExportedNetwork(nn.Module):
             )
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map normalised images (B, 3, H, W) to heatmaps (B, C, h, w).
-
-        Raises:
-            ValueError: if the images do not have the input size of the file.
-        """
+        """Map normalised images (B, 3, H, W) to heatmaps (B, C, h, w); raise ValueError for another size than the file's."""
         shape = self.runtime.inputs[0].shape
         if not _agree(shape[1:], tuple(images.shape[1:])):
             raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,43 +13,34 @@ from numpy.typing import NDArray
 
 from hrpose.errors import import_optional
 from hrpose.export.record import METADATA_KEY, ExportedFileError
-from hrpose.export.runtime import Port, check_file, check_ports
+from hrpose.export.runtime import Port, Runtime, check_file, check_ports
 
 
-class OpenVinoRuntime:
-    """An OpenVINO model on the CPU, with convolutions in bf16 if the record of the file has this precision, else in fp32.
-
-    Args:
-        file: the .xml file; its weights are the .bin file of the same name.
+def open_openvino(file: Path) -> Runtime:
+    """Open an OpenVINO file on the CPU, with convolutions in bf16 if its record has this precision, else in fp32.
 
     Raises:
         ModuleNotFoundError: if openvino is not installed.
-        ExportedFileError: if the file is missing or damaged.
+        ExportedFileError: if the .xml file or its weights, the .bin file of the same name, are missing or damaged.
     """
+    core, weights = _core(), file.with_suffix(".bin")
+    for part in (file, weights):
+        check_file(part)
+    try:
+        model = core.read_model(str(file), str(weights))
+    except RuntimeError as error:
+        raise ExportedFileError(f"Expected an OpenVINO file at {file}, but OpenVINO reports: {error}".strip()) from error
+    metadata = str(model.get_rt_info(METADATA_KEY).astype(str)) if model.has_rt_info(METADATA_KEY) else None
+    inputs, outputs = (tuple(map(_port, entries)) for entries in (model.inputs, model.outputs))
+    check_ports([*inputs, *outputs], file)
+    is_bf16 = metadata is not None and '"precision": "bf16"' in metadata
+    compiled = compile_model(model, precision="bf16" if is_bf16 else "f32")
 
-    name = "openvino"
+    def compute(arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+        results = compiled(arrays)
+        return [results[place].copy() for place in range(len(outputs))]
 
-    def __init__(self, file: str | Path) -> None:
-        core = _core()
-        self.file = Path(file)
-        weights = self.file.with_suffix(".bin")
-        for part in (self.file, weights):
-            check_file(part)
-        try:
-            model = core.read_model(str(self.file), str(weights))
-        except RuntimeError as error:
-            raise ExportedFileError(f"Expected an OpenVINO file at {self.file}, but OpenVINO reports: {error}".strip()) from error
-        self.metadata = str(model.get_rt_info(METADATA_KEY).astype(str)) if model.has_rt_info(METADATA_KEY) else None
-        self.inputs = tuple(_port(entry) for entry in model.inputs)
-        self.outputs = tuple(_port(entry) for entry in model.outputs)
-        check_ports([*self.inputs, *self.outputs], self.file)
-        is_bf16 = self.metadata is not None and '"precision": "bf16"' in self.metadata
-        self._compiled = compile_model(model, precision="bf16" if is_bf16 else "f32")
-
-    def __call__(self, *arrays: NDArray[Any]) -> list[NDArray[Any]]:
-        """Compute all outputs."""
-        results = self._compiled([np.ascontiguousarray(array) for array in arrays])
-        return [results[place].copy() for place in range(len(self.outputs))]
+    return Runtime("openvino", file, metadata, inputs, outputs, compute)
 
 
 def compile_model(model: Any, *, precision: str = "f32") -> Any:

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,29 +26,22 @@ Feed = tuple[NDArray[np.uint8], NDArray[np.float64]]
 
 
 def quantize_onnx(source: str | Path, target: str | Path, feeds: Iterable[Feed], metadata: str) -> None:
-    """Quantise the network in an exported ONNX file; preprocessing, the last convolution and decoding stay fp32.
+    """Quantise the network in an exported ONNX file in fp32; preprocessing, the last convolution and decoding stay fp32.
 
-    Args:
-        source: a file in fp32.
-        target: the file to write.
-        feeds: inputs for the calibration; a hundred crops are enough.
-        metadata: the record of the new file as JSON.
-
-    Raises:
-        ModuleNotFoundError: if onnx or onnxruntime is not installed.
+    A hundred crops are enough for the calibration. The metadata is the record of the new file as JSON.
     """
     onnx, quantization = (import_optional(name, "int8", "hrpose[onnx]") for name in ("onnx", "onnxruntime.quantization"))
     shape_inference = import_module("onnxruntime.quantization.shape_inference")
-    reader = _Reader(feeds)
     with tempfile.TemporaryDirectory() as folder, quiet_exporters():
         folded = Path(folder, "folded.onnx")
         shape_inference.quant_pre_process(str(source), str(folded), skip_symbolic_shape=True)
         model = onnx.load(str(folded))
-        reader.names = [entry.name for entry in model.graph.input]
+        names = [entry.name for entry in model.graph.input]
+        inputs = (dict(zip(names, (images, matrices.astype(np.float32)), strict=True)) for images, matrices in feeds)
         quantization.quantize_static(
             str(folded),
             str(target),
-            reader,
+            SimpleNamespace(get_next=lambda: next(inputs, None)),
             quant_format=quantization.QuantFormat.QDQ,
             per_channel=True,
             activation_type=quantization.QuantType.QUInt8,
@@ -57,25 +51,9 @@ def quantize_onnx(source: str | Path, target: str | Path, feeds: Iterable[Feed],
         )
     model = onnx.load(str(target))
     del model.metadata_props[:]
-    entry = model.metadata_props.add()
-    entry.key, entry.value = METADATA_KEY, metadata
+    model.metadata_props.add(key=METADATA_KEY, value=metadata)
     onnx.save(model, str(target))
     check_onnx(Path(target))
-
-
-class _Reader:
-    """The calibration inputs for onnxruntime."""
-
-    def __init__(self, feeds: Iterable[Feed]) -> None:
-        self._feeds = iter(feeds)
-        self.names: list[str] = []
-
-    def get_next(self) -> dict[str, NDArray[Any]] | None:
-        """Return the next inputs by name; None at the end."""
-        images, matrices = next(self._feeds, (None, None))
-        if images is None or matrices is None:
-            return None
-        return dict(zip(self.names, (images, matrices.astype(np.float32)), strict=True))
 
 
 def _body(graph: Any) -> list[str]:

@@ -21,6 +21,13 @@ METADATA_KEY = "hrpose"
 _VERSION = 1
 _LARGEST = 1 << 20  # characters of JSON
 _OPTIONAL: Mapping[str, Any] = {"upright": False, "bit_depth": None}  # entries that are left out if they have this value
+_KINDS: Mapping[str, type] = {
+    **dict.fromkeys(("skeleton", "codec", "protocols"), dict),
+    **dict.fromkeys(("flip_test", "heatmaps", "upright"), bool),
+    **dict.fromkeys(("mean", "std"), list),
+    "source": str,
+}
+_CHOICES = {"precision": get_args(Precision), "channel_order": ("rgb", "bgr"), "bit_depth": (None, *range(8, 17))}
 
 
 class ExportedFileError(ValueError):
@@ -105,11 +112,7 @@ def plain_codec(codec: Codec) -> dict[str, Any]:
 
 
 def codec_from_plain(content: Mapping[str, Any]) -> Codec:
-    """Create a codec from the output of `plain_codec`.
-
-    Raises:
-        ValueError: if there is no such codec in `hrpose.codecs`, or an argument is invalid.
-    """
+    """Create a codec from the output of `plain_codec`; raise ValueError if it is unknown, or an argument is invalid."""
     arguments = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
     name = arguments.pop("name", None)
     known = [entry for entry in hrpose.codecs.__all__ if is_dataclass(getattr(hrpose.codecs, entry))]
@@ -146,33 +149,46 @@ def _parsed(text: str) -> dict[str, Any]:
 
 
 def _checked(content: dict[str, Any]) -> ExportRecord:
-    expected = {*(entry.name for entry in fields(ExportRecord)), "version", "form", "grid", "input_size"}
+    names = [entry.name for entry in fields(ExportRecord)]
+    expected = {*names, "version", "form", "grid", "input_size"}
     if content.get("version") != _VERSION:
         raise ValueError(f"its version is {content.get('version')!r}, not {_VERSION}.")
     content = {**_OPTIONAL, **content}
     if set(content) != expected:
         raise ValueError(f"it has missing or unknown entries: {', '.join(sorted(set(content) ^ expected))}.")
-    codec = codec_from_plain(_mapping(content, "codec"))
+    _check_entries(content)
+    codec = codec_from_plain(content["codec"])
     if content["form"] != form_of(codec):  # earlier versions also wrote files of the form "photo"
         raise ValueError(f"its entry form is {content['form']!r}, but its codec requires {form_of(codec)!r}.")
     if content["grid"] != codec.grid or content["input_size"] != list(codec.input_size):
         raise ValueError("its grid or input size differs from its codec's.")
-    return ExportRecord(
-        precision=_choice(content, "precision", get_args(Precision)),
-        skeleton=_skeleton(_mapping(content, "skeleton")),
-        codec=codec,
-        flip_test=_of_type(content, "flip_test", bool),
-        heatmaps=_of_type(content, "heatmaps", bool),
-        bbox_padding=_number(content["bbox_padding"], "bbox_padding", above=0),
-        keypoint_score_threshold=_number(content["keypoint_score_threshold"], "keypoint_score_threshold"),
-        channel_order=_choice(content, "channel_order", ("rgb", "bgr")),
-        mean=_three(content, "mean"),
-        std=_three(content, "std", above=0),
-        source=_of_type(content, "source", str),
-        protocols=_mapping(content, "protocols"),
-        upright=_of_type(content, "upright", bool),
-        bit_depth=None if content["bit_depth"] is None else _choice(content, "bit_depth", range(8, 17)),
-    )
+    content |= {"codec": codec, "skeleton": _skeleton(content["skeleton"])}
+    content |= {name: float(content[name]) for name in ("bbox_padding", "keypoint_score_threshold")}
+    content |= {name: tuple(map(float, content[name])) for name in ("mean", "std")}
+    return ExportRecord(**{name: content[name] for name in names})
+
+
+def _check_entries(content: Mapping[str, Any]) -> None:
+    """Raise ValueError if an entry has another type, is not one of its choices or is out of range."""
+    for name, kind in _KINDS.items():
+        if type(content[name]) is not kind:
+            raise ValueError(f"its entry {name} is {content[name]!r}, not a {kind.__name__}.")
+    for name, choices in _CHOICES.items():
+        if content[name] not in choices:
+            raise ValueError(f"its entry {name} is {content[name]!r}, not one of {', '.join(map(str, choices))}.")
+    for name in ("mean", "std"):
+        if len(content[name]) != 3:
+            raise ValueError(f"its entry {name} has {len(content[name])} numbers, not 3.")
+    _check_numbers("bbox_padding", [content["bbox_padding"]], above=0)
+    _check_numbers("keypoint_score_threshold", [content["keypoint_score_threshold"]])
+    _check_numbers("mean", content["mean"])
+    _check_numbers("std", content["std"], above=0)
+
+
+def _check_numbers(name: str, values: Sequence[Any], *, above: float = -math.inf) -> None:
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not above < value < math.inf:
+            raise ValueError(f"its entry {name} has {value!r}, which is not a finite number above {above}.")
 
 
 def _skeleton(content: Mapping[str, Any]) -> Skeleton:
@@ -189,37 +205,5 @@ def _skeleton(content: Mapping[str, Any]) -> Skeleton:
         raise ValueError("the names of its skeleton are not text, or its edges and upper body are not indices.")
     if any(len(edge) != 2 for edge in content["edges"]):
         raise ValueError("the edges of its skeleton are not pairs.")
-    for sigma in content["sigmas"]:
-        _number(sigma, "sigmas", above=0)
+    _check_numbers("sigmas", content["sigmas"], above=0)
     return Skeleton.from_dict(content)
-
-
-def _of_type(content: Mapping[str, Any], name: str, kind: type) -> Any:
-    if type(content[name]) is not kind:
-        raise ValueError(f"its entry {name} is {content[name]!r}, not a {kind.__name__}.")
-    return content[name]
-
-
-def _mapping(content: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value: Mapping[str, Any] = _of_type(content, name, dict)
-    return value
-
-
-def _choice(content: Mapping[str, Any], name: str, choices: Sequence[Any]) -> Any:
-    if content[name] not in choices:
-        raise ValueError(f"its entry {name} is {content[name]!r}, not one of {', '.join(map(str, choices))}.")
-    return content[name]
-
-
-def _number(value: Any, name: str, *, above: float = -math.inf) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not above < value < math.inf:
-        raise ValueError(f"its entry {name} has {value!r}, which is not a finite number above {above}.")
-    return float(value)
-
-
-def _three(content: Mapping[str, Any], name: str, *, above: float = -math.inf) -> tuple[float, float, float]:
-    values = _of_type(content, name, list)
-    if len(values) != 3:
-        raise ValueError(f"its entry {name} has {len(values)} numbers, not 3.")
-    first, second, third = (_number(value, name, above=above) for value in values)
-    return first, second, third

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,18 +25,20 @@ class Port:
     shape: tuple[int | None, ...]  # None where the size is free
 
 
-class Runtime(Protocol):
-    """An open file and its engine on the CPU."""
+@dataclass(frozen=True, eq=False)
+class Runtime:
+    """An open file and its engine on the CPU; a call computes the outputs for arrays of the inputs' types."""
 
     name: str  # of the engine
     file: Path  # the path
     metadata: str | None  # the record in the file as JSON; None for a file of another tool
     inputs: tuple[Port, ...]  # in the order of the arguments
     outputs: tuple[Port, ...]  # in the order of the result
+    compute: Callable[[Sequence[NDArray[Any]]], list[NDArray[Any]]]  # from contiguous arrays
 
     def __call__(self, *arrays: NDArray[Any]) -> list[NDArray[Any]]:
-        """Compute the outputs for arrays of the inputs' types."""
-        ...
+        """Compute all outputs."""
+        return self.compute([np.ascontiguousarray(array) for array in arrays])
 
 
 def check_file(file: Path) -> None:

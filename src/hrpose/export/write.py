@@ -6,13 +6,13 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from hrpose.codecs import is_bottom_up
-from hrpose.export.capture import FreeSizes, Names, to_openvino, write_onnx
+from hrpose.export.capture import Program, to_openvino, write_onnx
 from hrpose.export.graph import CropGraph, ImageGraph
 from hrpose.export.openvino import import_openvino
 from hrpose.export.quantize import Feed, quantize_onnx
@@ -57,13 +57,12 @@ def write_export(
         _write_int8(net, record, path, format, feeds, opset)
         return path
     whole_images = is_bottom_up(record.codec)
-    graph, examples, free, names = _image_graph(net, record) if whole_images else _crop_graph(net, record, format)
+    program = _image_program(net, record) if whole_images else _crop_program(net, record, format)
     if format == "onnx":
-        options: dict[str, Any] = {"names": names, "metadata": record.to_json(), "opset": opset, "traced": whole_images}
         with write_atomically(path) as partial:
-            write_onnx(graph, examples, free, partial, **options)
+            write_onnx(program, partial, metadata=record.to_json(), opset=opset, traced=whole_images)
     else:
-        _save_openvino(to_openvino(graph, examples, free, names), path, record)
+        _save_openvino(to_openvino(program), path, record)
     return path
 
 
@@ -81,33 +80,27 @@ def check_choice(format: Format, precision: str, file: Path) -> None:
         raise ValueError(f"Expected the name of a file with format={format} to end in {SUFFIX_OF[format]}, but got {file}.")
 
 
-_Graph: TypeAlias = tuple[nn.Module, tuple[Tensor, ...], FreeSizes, Names]
-
-
-def _crop_graph(net: nn.Module, record: ExportRecord, format: Format) -> _Graph:
-    """Return the module of a file for crops, two example crops with matrices, free sizes and names.
-
-    In an OpenVINO file the network is fp32: it only stores weights in fp16, and OpenVINO computes in bf16.
-    """
+def _crop_program(net: nn.Module, record: ExportRecord, format: Format) -> Program:
+    """Return the program of a file for crops; the network of an OpenVINO file is fp32, because OpenVINO itself converts it."""
     half = (format, record.precision) == ("onnx", "fp16")
     width, height = record.input_size
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (2, height, width, 3), dtype=torch.uint8, generator=generator)
+    graph = CropGraph(net, record, dtype=torch.float16 if half else torch.float32)
+    inputs = {"images": images, "image_from_input": torch.eye(2, 3).repeat(2, 1, 1)}
     outputs = ("keypoints", "scores", "heatmaps") if record.heatmaps else ("keypoints", "scores")
-    graph = CropGraph(net, record, dtype=torch.float16 if half else torch.float32).eval()
-    free = ({0: "batch"}, {0: "batch"})
-    return graph, (images, torch.eye(2, 3).repeat(2, 1, 1)), free, (("images", "image_from_input"), outputs)
+    return Program(graph, inputs, {name: {0: "batch"} for name in inputs}, outputs)
 
 
-def _image_graph(net: nn.Module, record: ExportRecord) -> _Graph:
-    """Return the module of a file for whole images of any size, example images, free sizes and names."""
+def _image_program(net: nn.Module, record: ExportRecord) -> Program:
+    """Return the program of a file for whole images of any size."""
     if record.precision != "fp32" or record.heatmaps:
         raise ValueError(
             "Expected precision=fp32 and heatmaps=false for a bottom-up network, because its tags need fp32 and its heatmaps are "
             f"an output in any case, but got {record.precision} and {record.heatmaps}."
         )
-    examples, free = (torch.zeros(2, 128, 192, 3, dtype=torch.uint8),), ({0: "batch", 1: "height", 2: "width"},)
-    return ImageGraph(net, record).eval(), examples, free, (("images",), ("heatmaps", "tags"))
+    inputs = {"images": torch.zeros(2, 128, 192, 3, dtype=torch.uint8)}
+    return Program(ImageGraph(net, record), inputs, {"images": {0: "batch", 1: "height", 2: "width"}}, ("heatmaps", "tags"))
 
 
 def _write_int8(

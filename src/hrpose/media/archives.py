@@ -52,10 +52,6 @@ _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZ": "bzip2", b"\xfd7": "xz", b"(\xb5": "z
 class Archives(SharedArrays):
     """The index of the images in archives: 20 bytes and the name of each, shared with the workers of a loader.
 
-    Args:
-        pattern: path or pattern of the archives.
-        files: paths of the archives.
-
     Attributes:
         names: of all images, sorted.
 
@@ -101,9 +97,10 @@ class Archives(SharedArrays):
         row = bisect_left(self.names, name)
         return row if row < len(self.names) and self.names[row] == name else -1
 
-    def length(self, row: int) -> int:
-        """Return the size of an image in bytes."""
-        return int(self._lengths[row])
+    def length(self, name: str) -> int:
+        """Return the size of an image in bytes; 0 if no image has this name."""
+        row = self.find(name)
+        return int(self._lengths[row]) if row >= 0 else 0
 
     def below(self, folder: str) -> list[str]:
         """Return the images in a folder and its subfolders, as names relative to it; "" is the whole archive."""
@@ -121,11 +118,7 @@ class Archives(SharedArrays):
         return ranks
 
     def read(self, row: int, size: int = -1) -> bytes:
-        """Read an image, or its first bytes.
-
-        Raises:
-            DataError: if the archive cannot be read, or has changed since it was indexed.
-        """
+        """Read an image, or its first bytes; raise DataError if the archive cannot be read, or has changed since the indexing."""
         number, place, length = int(self._numbers[row]), int(self._places[row]), int(self._lengths[row])
         file = self.files[number]
         length = length if size < 0 else min(size, length)
@@ -195,23 +188,14 @@ def list_archives(pattern: str) -> list[str]:
 
 
 def open_archives(pattern: str) -> Archives:
-    """Return the index of archives, which is read again if they have changed.
-
-    Raises:
-        MissingDataError: if there are no archives or no images.
-        DataError: as `Archives`.
-    """
+    """Return the index of archives, which is read again if they have changed; errors as `Archives`, or if there are none."""
     files = [os.path.abspath(file) for file in list_archives(pattern)]  # noqa: PTH100 - a link may have no suffix
     if not files:
         raise MissingDataError(f"Expected zip or tar archives at {shorten(pattern)}, found none.")
     index = tuple(files), tuple(map(_stamp, files))
-    for known in _opened.values():
-        if index == (known.files, known.stamps):
-            break
-    else:
-        known = Archives(pattern, files)
-    _opened[os.path.abspath(pattern)] = known  # noqa: PTH100 - as above
-    return known
+    known = next((known for known in _opened.values() if index == (known.files, known.stamps)), None)
+    _opened[os.path.abspath(pattern)] = found = known or Archives(pattern, files)  # noqa: PTH100 - as above
+    return found
 
 
 def archives_of(folder: str | Path) -> Archives | None:
@@ -221,12 +205,7 @@ def archives_of(folder: str | Path) -> Archives | None:
 
 
 def read_member(archive: str, name: str, size: int = -1) -> bytes:
-    """Read an image of an archive, or its first bytes.
-
-    Raises:
-        MissingDataError: if the archive or the image does not exist.
-        DataError: as `Archives.read`.
-    """
+    """Read an image of an archive, or its first bytes; raise MissingDataError if there is none, and errors of `Archives.read`."""
     opened = _opened.get(os.path.abspath(archive)) or open_archives(archive)  # noqa: PTH100 - for each image: Path costs more
     row = opened.find(name)
     if row < 0:
@@ -252,10 +231,7 @@ class _Archive:
 
 
 def list_members(path: str) -> Iterator[Member]:
-    """Yield the images of an archive, in the order in which they are stored; nothing is unpacked.
-
-    Args:
-        path: of a file that ends in .zip or .tar.
+    """Yield the images of a .zip or .tar file, in the order in which they are stored; nothing is unpacked.
 
     Raises:
         DataError: if the archive cannot be read, is compressed, encrypted, cut off or damaged, or an image in it is a link or no

@@ -55,18 +55,11 @@ def file_size(path: str | Path) -> int:
             return os.path.getsize(path)  # noqa: PTH202 - texts
         except OSError:
             return 0
-    archives = open_archives(inside[0])
-    row = archives.find(inside[1])
-    return archives.length(row) if row >= 0 else 0
+    return open_archives(inside[0]).length(inside[1])
 
 
 def list_folder(path: str | Path) -> set[str]:
-    """Return the names in a folder.
-
-    Raises:
-        OSError: if the folder does not exist.
-        DataError: if an archive cannot be used.
-    """
+    """Return the names in a folder; raise OSError if it does not exist, DataError if an archive cannot be used."""
     inside = split_archive(path)
     if inside is None:
         return set(os.listdir(path))  # noqa: PTH208 - names, not paths
@@ -74,11 +67,7 @@ def list_folder(path: str | Path) -> set[str]:
 
 
 def list_images(path: str | Path) -> list[str]:
-    """Return the images in a folder and its subfolders, as names relative to it.
-
-    Raises:
-        DataError: if an archive cannot be used.
-    """
+    """Return the images in a folder and its subfolders, as names relative to it; raise DataError for an unusable archive."""
     inside = split_archive(path)
     if inside is not None:
         return open_archives(inside[0]).below(inside[1])
@@ -90,11 +79,7 @@ def list_images(path: str | Path) -> list[str]:
 
 
 def check_file_name(name: str, place: str) -> None:
-    """Refuse a `file_name` that could lead out of the image folder; `place` describes its owner in the message.
-
-    Raises:
-        DataError: if the name is empty or absolute, or contains ".." or a backslash.
-    """
+    """Raise DataError for a `file_name` that is empty or could lead out of the image folder; `place` describes its owner."""
     parts = name.split("/")
     if not name or name.startswith("/") or ".." in parts or "\\" in name or "\0" in name or name[1:2] == ":":
         raise DataError(
@@ -106,9 +91,7 @@ def check_file_name(name: str, place: str) -> None:
 def check_images_exist(file_names: Iterable[str], image_dir: str | Path) -> None:
     """Check that all images exist, by listing their folders or reading the index of their archives.
 
-    Args:
-        file_names: paths relative to the image folder.
-        image_dir: the image folder, which may itself be a symbolic link; or archives.
+    File names are relative to the image folder, which may itself be a symbolic link.
 
     Raises:
         MissingDataError: if the folder or an image is missing; with the number of missing images and the first three.
@@ -135,7 +118,7 @@ def find_whereabouts(root: Path, name: str) -> str:
     """Search for a missing image one folder up, one folder down or in the whole archive; return what to do."""
     inside = split_archive(root)
     if inside is not None:
-        return _find_in_archive(open_archives(inside[0]), root, name)
+        return _find_in_archive(open_archives(inside[0]), name)
     folders = [root.absolute().parent, *sorted(path for path in root.iterdir() if path.is_dir())]
     found = [folder for folder in folders[:_MOST_FOLDERS] if os.path.isfile(folder / name)]  # noqa: PTH113 - False for names too long
     if found:
@@ -149,11 +132,10 @@ def find_whereabouts(root: Path, name: str) -> str:
     return "Add them, or set the image folder to where they are."
 
 
-def _find_in_archive(archives: Archives, root: Path, name: str) -> str:
+def _find_in_archive(archives: Archives, name: str) -> str:
     """Search for a member whose path ends with the name of an image; else describe the members."""
     members = archives.below("")
-    end = f"/{name}"
-    found = next((member for member in members if f"/{member}".endswith(end)), None)
+    found = next((member for member in members if f"/{member}".endswith(f"/{name}")), None)
     if found is not None:
         folder = f"{archives.pattern}/{found.removesuffix(name).rstrip('/')}"
         return f"{archives.pattern}/{found} exists: is {folder} the image folder?"
@@ -192,10 +174,6 @@ def match_files(names: Sequence[str], folder: str | Path) -> tuple[dict[int, str
     """Find the files of names that do not exist as written, such as names from another system.
 
     A name never matches a file outside the folder, one of several candidates, or the file of another name.
-
-    Args:
-        names: file names of an annotation file.
-        folder: image folder.
 
     Returns:
         New names, relative to the folder with forward slashes, by index in `names`; and the indices by kind of difference.

@@ -49,21 +49,21 @@ def stated_size(content: bytes) -> tuple[int, int] | None:
     if content.startswith(JPEG_START):
         return find_jpeg_size(content)
     if content.startswith(PNG_START):
-        return _numbers(content, 16, 4, "big")
+        return read_numbers(content, 16, 4, "big")
     if content.startswith(b"BM"):
-        width, height = _numbers(content, 18, 4 if content[14:15] != b"\x0c" else 2, "little")
+        width, height = read_numbers(content, 18, 4 if content[14:15] != b"\x0c" else 2, "little")
         return width, min(height, 2**32 - height)  # negative: from the top row down
     if content.startswith(b"GIF8"):
-        return _numbers(content, 6, 2, "little")
+        return read_numbers(content, 6, 2, "little")
     if content.startswith(RIFF_START) and content[12:16] == b"VP8X":
-        width, height = _numbers(content, 24, 3, "little")
+        width, height = read_numbers(content, 24, 3, "little")
         return width + 1, height + 1
     if content.startswith((b"II", b"MM")):
         tags, _ = read_directory(content)
         return tags.get(256, 0), tags.get(257, 0)
     if (place := content.find(_J2K_SIZE)) >= 0:
-        right, bottom = _numbers(content, place + 8, 4, "big")
-        left, top = _numbers(content, place + 16, 4, "big")
+        right, bottom = read_numbers(content, place + 8, 4, "big")
+        left, top = read_numbers(content, place + 16, 4, "big")
         return max(right - left, 0), max(bottom - top, 0)
     return None
 
@@ -72,7 +72,7 @@ def find_jpeg_size(content: bytes) -> tuple[int, int] | None:
     """Return width and height in the frame header of a JPEG (ITU-T T.81, B.2.2); None if there is none."""
     for marker, place, _ in jpeg_segments(content):
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and place + 9 < len(content):
-            height, width = _numbers(content, place + 5, 2, "big")
+            height, width = read_numbers(content, place + 5, 2, "big")
             return width, height
     return None
 
@@ -102,20 +102,16 @@ def has_more_pages(content: bytes) -> bool:
 
 
 def clean_png(content: bytes, name: str | Path) -> bytes:
-    """Return a PNG without the chunks that do not change its pixels; libpng prints warnings about some of them.
-
-    Raises:
-        DataError: if the file is cut off, or a chunk is damaged.
-    """
-    kept, place, is_whole = [PNG_START], len(PNG_START), False
+    """Return a PNG without the chunks that do not change its pixels (libpng warns of some); raise DataError if it is damaged."""
+    kept, place = [PNG_START], len(PNG_START)
     for kind, body in chunks(content, place, "big"):
         end = place + 12 + len(body)
         if kind[:1].isupper() or kind in _PNG_USED:
             if zlib.crc32(content[place + 4 : end - 4]) != int.from_bytes(content[end - 4 : end], "big"):
                 break
             kept.append(content[place:end])
-        place, is_whole = end, kind == b"IEND"
-        if is_whole:
+        place = end
+        if kind == b"IEND":
             return content if sum(map(len, kept)) == place else b"".join(kept)
     raise DataError(
         f"Expected a whole PNG at {name}, but it is damaged or cut off after {place} of its {len(content)} bytes. "
@@ -123,7 +119,7 @@ def clean_png(content: bytes, name: str | Path) -> bytes:
     )
 
 
-def _numbers(content: bytes, place: int, size: int, order: Literal["big", "little"]) -> tuple[int, int]:
+def read_numbers(content: bytes, place: int, size: int, order: Literal["big", "little"]) -> tuple[int, int]:
     """Read two adjacent unsigned integers."""
     first, second = content[place : place + size], content[place + size : place + 2 * size]
     return int.from_bytes(first, order), int.from_bytes(second, order)
@@ -155,16 +151,11 @@ def _colour_table(content: bytes, place: int) -> int:
 def read_orientation(content: bytes) -> int:
     """Return the EXIF orientation of an image file, 1 to 8; 1 (upright) if there is none.
 
-    3 is upside down, 2, 4, 5 and 7 are mirrored, and 5 to 8 swap width and height.
-
-    Args:
-        content: the bytes of the file; the first `HEADER` ones are enough for JPEG and PNG, WebP files have the tag at their end.
+    3 is upside down, 2, 4, 5 and 7 are mirrored, and 5 to 8 swap width and height. The first `HEADER` bytes of a file are enough
+    for JPEG and PNG; WebP files have the tag at their end.
     """
-    for tiff in _exif_blocks(content):
-        orientation = read_directory(tiff)[0].get(_ORIENTATION, 0)
-        if 1 <= orientation <= 8:
-            return orientation
-    return 1
+    found = (read_directory(tiff)[0].get(_ORIENTATION, 0) for tiff in _exif_blocks(content))
+    return next((orientation for orientation in found if 1 <= orientation <= 8), 1)
 
 
 def may_be_turned(content: bytes) -> bool:
@@ -195,11 +186,7 @@ def chunks(content: bytes, place: int, order: Literal["big", "little"]) -> Itera
 
 
 def read_directory(tiff: bytes, place: int | None = None) -> tuple[dict[int, int], int]:
-    """Read a directory of a TIFF structure (TIFF 6.0, section 2; BigTIFF has longer fields).
-
-    Args:
-        tiff: the structure, from its first byte.
-        place: of the directory; None reads the first one.
+    """Read the directory of a TIFF structure at a place, by default the first (TIFF 6.0, section 2; BigTIFF has longer fields).
 
     Returns:
         The first value of each tag with numbers of 16, 32 or 64 bits, and the place of the next directory, 0 for none. Empty and

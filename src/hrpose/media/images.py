@@ -33,6 +33,7 @@ from hrpose.media.headers import (
     find_jpeg_size,
     jpeg_segments,
     may_be_turned,
+    read_numbers,
     read_orientation,
     stated_size,
 )
@@ -175,11 +176,7 @@ def decode_image(content: bytes, name: str | Path, reading: Reading = STORED) ->
 
 
 def scale_to_8_bits(pixels: NDArray[np.uint8] | NDArray[np.uint16], name: str | Path, bit_depth: int | None) -> NDArray[np.uint8]:
-    """Scale values of 16 bits to 8, see `Reading`; values of 8 bits are returned as they are.
-
-    Raises:
-        DataError: if a value has more bits than `bit_depth`.
-    """
+    """Scale values of 16 bits to 8, see `Reading`; raise DataError if a value has more bits than `bit_depth`."""
     if pixels.dtype == np.uint8:
         return pixels.astype(np.uint8, copy=False)
     used = bits_of(pixels)
@@ -205,11 +202,7 @@ def bits_of(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> int:
 
 
 def decode_pixels(content: bytes, name: str | Path, *, upright: bool = False) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """Decode an image as RGB (H, W, 3) with the stored values, uint8 or uint16.
-
-    Raises:
-        DataError: as `decode_image`, or if the values have neither 8 nor 16 bits.
-    """
+    """Decode an image as RGB (H, W, 3) with the stored values, uint8 or uint16; raise DataError as `decode_image`."""
     if not content:
         raise DataError(f"Expected an image at {name}, but the file is empty. Copy or download it again.")
     check_size(content, name)
@@ -248,16 +241,7 @@ def decode_pixels(content: bytes, name: str | Path, *, upright: bool = False) ->
 
 
 def read_size(file: str | Path, *, upright: bool = False) -> tuple[int, int]:
-    """Return width and height of an image; JPEG and PNG files are not decoded.
-
-    Args:
-        file: of any format that OpenCV reads.
-        upright: apply the EXIF orientation.
-
-    Raises:
-        MissingDataError: if the file does not exist.
-        DataError: if the file is not an image.
-    """
+    """Return width and height of an image, upright or as stored, without decoding JPEG and PNG; errors as `read_image`."""
     size, orientation = read_size_and_orientation(file)
     return size[::-1] if upright and orientation > 4 else size
 
@@ -275,22 +259,13 @@ def read_size_and_orientation(file: str | Path) -> tuple[tuple[int, int], int]:
 
 
 def decode_jpeg(content: bytes) -> NDArray[np.uint8]:
-    """Decode a whole JPEG as RGB (H, W, 3) with exact transforms, as OpenCV does.
-
-    Raises:
-        ValueError: if the file is unusual in any way, harmless or not.
-    """
+    """Decode a whole JPEG as RGB (H, W, 3), exactly as OpenCV; raise ValueError if it is unusual in any way, harmless or not."""
     image: NDArray[np.uint8] = simplejpeg.decode_jpeg(content, "RGB", fastdct=False, fastupsample=False)
     return image
 
 
 def decode_top(content: bytes, size: tuple[int, int] | None, num_rows: int) -> NDArray[np.uint8] | None:
-    """Decode the first rows of a JPEG.
-
-    Args:
-        content: the file.
-        size: (width, height) that the image should have; None accepts any.
-        num_rows: rows needed.
+    """Decode the first rows of a JPEG that should have the size (width, height); None accepts any.
 
     Returns:
         RGB (R, W, 3) uint8 with R >= num_rows; the first `num_rows` equal those of the whole image. None if this saves nothing,
@@ -302,8 +277,8 @@ def decode_top(content: bytes, size: tuple[int, int] | None, num_rows: int) -> N
     place = _find_height(content)
     if place is None:
         return None
-    stated = _read_short(content, place + 2), _read_short(content, place)
-    if stated != (size or stated) or lowered >= 0.9 * stated[1]:
+    height, width = read_numbers(content, place, 2, "big")
+    if size not in (None, (width, height)) or lowered >= 0.9 * height:
         return None
     changed = bytearray(content)
     changed[place : place + 2] = lowered.to_bytes(2, "big")
@@ -331,7 +306,3 @@ def _find_height(content: bytes) -> int | None:
         elif marker == 0xDA and content[place + 4] == components and content.rfind(_END, place) > 0:
             return height_place
     return None
-
-
-def _read_short(content: bytes, place: int) -> int:
-    return content[place] << 8 | content[place + 1]

@@ -37,20 +37,6 @@ class ImageFiles:
 
 
 @dataclass(frozen=True)
-class Video:
-    """A video file."""
-
-    file: Path
-
-
-@dataclass(frozen=True)
-class Camera:
-    """A camera, by its number."""
-
-    number: int
-
-
-@dataclass(frozen=True)
 class Stream:
     """A video at an address, such as a network camera."""
 
@@ -63,10 +49,11 @@ class Stream:
         return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
-Media: TypeAlias = ImageFiles | Video | Camera | Stream
+VideoSource: TypeAlias = Path | int | Stream
+"""A video file, the number of a camera, or a stream."""
 
 
-def find_media(source: str | int) -> Media:
+def find_media(source: str | int) -> ImageFiles | VideoSource:
     """Resolve a source.
 
     Args:
@@ -75,16 +62,21 @@ def find_media(source: str | int) -> Media:
             folder of exactly this name has precedence over a pattern.
 
     Returns:
-        At least one image; or a video, a camera or a stream.
+        At least one image; or the path of a video, the number of a camera or a stream.
 
     Raises:
         ValueError: if nothing is found, the scheme of an address is not supported, or a pattern matches more than one video, or
             images and a video.
     """
     if isinstance(source, int) or source.isdecimal() or source == _CAMERA:
-        return Camera(0 if source == _CAMERA else int(source))
+        return 0 if source == _CAMERA else int(source)
     if "://" in source:
-        return _stream(source)
+        stream = Stream(source)
+        if source.partition("://")[0].lower() not in STREAM_SCHEMES:
+            raise ValueError(
+                f"expected an address of {', '.join(STREAM_SCHEMES)}, but got {stream}. Download it and pass the file."
+            )
+        return stream
     try:
         return _find(source, Path(source).expanduser())
     except RuntimeError as error:  # `~name` of an unknown user
@@ -93,7 +85,7 @@ def find_media(source: str | int) -> Media:
         raise ValueError(f"expected a file or folder, but {shorten(source)} cannot be read: {error.strerror}.") from error
 
 
-def _find(source: str, path: Path) -> Media:
+def _find(source: str, path: Path) -> ImageFiles | Path:
     """Resolve a path or pattern."""
     if split_archive(path) is not None and is_image_folder(path):
         return ImageFiles(path, tuple(list_images(path)))
@@ -103,7 +95,7 @@ def _find(source: str, path: Path) -> Media:
             raise ValueError(f"there are no images in the folder {source}.{_what_there_is(path)}")
         return ImageFiles(path, tuple(sorted(names)))
     if path.is_file():
-        return Video(path) if path.suffix.lower() in VIDEO_SUFFIXES else ImageFiles(path.parent, (path.name,))
+        return path if path.suffix.lower() in VIDEO_SUFFIXES else ImageFiles(path.parent, (path.name,))
     if glob.has_magic(source):
         return _match(source, path)
     if path.exists():
@@ -116,15 +108,7 @@ def is_image(path: Path) -> bool:
     return _is(path, IMAGE_SUFFIXES)
 
 
-def _stream(source: str) -> Stream:
-    if source.partition("://")[0].lower() not in STREAM_SCHEMES:
-        raise ValueError(
-            f"expected an address of {', '.join(STREAM_SCHEMES)}, but got {Stream(source)}. Download it and pass the file."
-        )
-    return Stream(source)
-
-
-def _match(source: str, pattern: Path) -> Media:
+def _match(source: str, pattern: Path) -> ImageFiles | Path:
     """Return the images, or the only video, of a pattern."""
     start, rest = _split(pattern)
     found = [start / name for name in glob.glob(str(rest), root_dir=start, recursive=True)]  # noqa: PTH207 - takes `..` too
@@ -139,7 +123,7 @@ def _match(source: str, pattern: Path) -> Media:
             "Pass the videos one by one, or all with -m."
         )
     if videos:
-        return Video(videos[0])
+        return videos[0]
     folder = Path(os.path.commonpath([path.parent for path in images] + [start]))
     names = {os.path.relpath(path, folder).replace(os.sep, "/") for path in images}
     return ImageFiles(folder, tuple(sorted(names)))

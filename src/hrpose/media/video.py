@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hrpose.errors import DataError, MissingDataError
 from hrpose.files import partial_path, replace_file, write_atomically
-from hrpose.media.source import Stream
+from hrpose.media.source import Stream, VideoSource
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class VideoReader:
         ValueError: if `max_frames` is not positive.
     """
 
-    def __init__(self, source: str | Path | int | Stream, *, max_frames: int | None = None) -> None:
+    def __init__(self, source: str | VideoSource, *, max_frames: int | None = None) -> None:
         if max_frames is not None and max_frames < 1:
             raise ValueError(f"Expected `max_frames` to be at least 1, but got {max_frames}.")
         if isinstance(source, str | Path) and not Path(source).is_file():
@@ -74,11 +74,7 @@ class VideoReader:
         self.num_frames = min(known) if known else None
 
     def __iter__(self) -> Iterator[VideoFrame]:
-        """Yield the frames.
-
-        Raises:
-            DataError: if none can be read.
-        """
+        """Yield the frames; raise DataError if none can be read."""
         index, last, start = 0, -1.0 / self.frame_rate, clock.monotonic()
         while self._max_frames is None or index < self._max_frames:
             read, picture = self._capture.read()
@@ -109,16 +105,9 @@ class VideoReader:
 
 
 def extract_frames(file: Path, indices: Collection[int], folder: Path) -> None:
-    """Write frames of a video as `<name of the video>_<index with six digits>.png`.
+    """Write frames of a video, by their indices from 0, as `<name of the video>_<index with six digits>.png` to a folder.
 
-    Args:
-        file: the video.
-        indices: of the frames, from 0; all frames before the last one are decoded, because a seek is not exact.
-        folder: where to write; it is created.
-
-    Raises:
-        MissingDataError: if the file does not exist.
-        DataError: if OpenCV cannot decode the file.
+    All frames before the last one are decoded, because a seek is not exact. Errors are those of `VideoReader`.
     """
     with VideoReader(file, max_frames=max(indices) + 1) as reader:
         for frame in reader:
@@ -192,7 +181,7 @@ class VideoWriter:
             replace_file(self._partial, self.file)
 
 
-def _open(source: str | Path | int | Stream) -> cv2.VideoCapture:
+def _open(source: str | VideoSource) -> cv2.VideoCapture:
     address = source.address if isinstance(source, Stream) else source if isinstance(source, int) else str(source)
     capture = cv2.VideoCapture(address)
     if capture.isOpened():
@@ -208,7 +197,7 @@ def _open(source: str | Path | int | Stream) -> cv2.VideoCapture:
     )
 
 
-def _frame_rate(capture: cv2.VideoCapture, source: str | Path | int | Stream) -> float:
+def _frame_rate(capture: cv2.VideoCapture, source: str | VideoSource) -> float:
     rate = float(capture.get(cv2.CAP_PROP_FPS))
     if 0 < rate <= _HIGHEST_RATE:
         return rate
@@ -222,5 +211,5 @@ def _expressible(rate: float) -> float:
     return max(round(rate, places), _LOWEST_RATE)
 
 
-def _name(source: str | Path | int | Stream) -> str:
+def _name(source: str | VideoSource) -> str:
     return f"camera {source}" if isinstance(source, int) else str(source)

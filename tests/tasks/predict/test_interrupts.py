@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from hrpose.config import compose
-from hrpose.media.source import Camera, Video
 from hrpose.media.video import VideoFrame, VideoReader
 from hrpose.skeletons import COCO
 from hrpose.structures import Poses
@@ -75,11 +74,11 @@ def check_files(folder, name):
 
 
 def test_a_camera_is_ended_by_an_interrupt(follow, tmp_path):
-    assert follow(Camera(0))[1:] == (3, 1)
+    assert follow(0)[1:] == (3, 1)
     check_files(tmp_path, "camera.mp4")
 
 
 def test_an_interrupted_video_is_complete_up_to_the_interrupt(follow, tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        follow(Video(Path("a film.mov")))
+        follow(Path("a film.mov"))
     check_files(tmp_path, "a film.mp4")

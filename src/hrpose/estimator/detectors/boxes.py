@@ -12,11 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from hrpose.annotations.detections import read_image_boxes
 from hrpose.errors import DataError
-from hrpose.estimator.boxes import Floats, read_detections
+from hrpose.estimator.boxes import Boxes, Floats, read_detections
 from hrpose.geometry import bbox_nms
 
 Image: TypeAlias = NDArray[np.uint8]
-Detections: TypeAlias = tuple[Floats, Floats]
 Detector: TypeAlias = Callable[[Image], tuple[ArrayLike, ArrayLike]]
 """An image (H, W, 3) uint8 RGB to boxes (N, 4) x, y, width, height in its pixels, and their scores (N,)."""
 
@@ -25,20 +24,11 @@ _MAX_CANDIDATES = 1000  # boxes that NMS compares; dense detectors return ten ti
 
 @dataclass(frozen=True)
 class BoxFilter:
-    """Selects the boxes of one image by score and NMS.
+    """Selects the boxes of one image by score and NMS."""
 
-    Attributes:
-        score_threshold: boxes with a lower score are dropped.
-        nms_threshold: of two boxes with a larger IoU the one with the lower score is dropped; None keeps both.
-        max_boxes: number of boxes to keep per image, those with the highest scores.
-
-    Raises:
-        ValueError: if a threshold is not from 0 to 1, or `max_boxes` is not positive.
-    """
-
-    score_threshold: float
-    nms_threshold: float | None
-    max_boxes: int
+    score_threshold: float  # boxes with a lower score are dropped
+    nms_threshold: float | None  # of two boxes with a larger IoU the one with the lower score is dropped; None keeps both
+    max_boxes: int  # number of boxes to keep per image, those with the highest scores
 
     def __post_init__(self) -> None:
         for name in ("score_threshold", "nms_threshold"):
@@ -48,12 +38,8 @@ class BoxFilter:
         if self.max_boxes < 1:
             raise ValueError(f"Expected `max_boxes` to be at least 1, but got {self.max_boxes}.")
 
-    def __call__(self, bbox: ArrayLike, scores: ArrayLike) -> Detections:
-        """Select among boxes (N, 4) x, y, width, height with scores (N,).
-
-        Returns:
-            The selected boxes and scores, the highest score first, without boxes that have no size.
-        """
+    def __call__(self, bbox: ArrayLike, scores: ArrayLike) -> Boxes:
+        """Select boxes (N, 4) x, y, width, height by their scores (N,), the highest first, without boxes that have no size."""
         boxes = np.asarray(bbox, np.float64).reshape(-1, 4)
         given = np.asarray(scores, np.float32).reshape(-1)
         usable = np.isfinite(boxes).all(axis=1) & (boxes[:, 2:] > 0).all(axis=1) & (given >= self.score_threshold)
@@ -73,9 +59,9 @@ class FunctionDetector:
     Args:
         function: image (H, W, 3) uint8 RGB -> boxes (N, 4) in its pixels, and scores (N,).
         box_format: "xyxy" for corners left, top, right, bottom, or "xywh" for x, y, width, height.
-        score_threshold: as for `BoxFilter`.
-        nms_threshold: as for `BoxFilter`.
-        max_boxes: as for `BoxFilter`.
+        score_threshold: as for `OnnxDetector`.
+        nms_threshold: as for `OnnxDetector`.
+        max_boxes: as for `OnnxDetector`.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -101,11 +87,8 @@ class FunctionDetector:
         self._function, self._corners = function, box_format == "xyxy"
         self._select = BoxFilter(score_threshold, nms_threshold, max_boxes)
 
-    def __call__(self, image: Image) -> Detections:
-        """Find instances in an image (H, W, 3) uint8 RGB.
-
-        Returns:
-            Boxes (N, 4) x, y, width, height and their scores (N,), the highest score first.
+    def __call__(self, image: Image) -> Boxes:
+        """Find boxes (N, 4) x, y, width, height in pixels of an image (H, W, 3) uint8 RGB, and scores (N,), highest first.
 
         Raises:
             ValueError: if the function returns anything other than boxes and scores.
@@ -144,11 +127,7 @@ class BoxFile:
             self._by_last_part.setdefault(PurePath(name).name, []).append(name)
 
     def image_id(self, image: str | Path) -> int:
-        """Return the id of an image by its path, which ends with the `file_name` in the file.
-
-        Raises:
-            DataError: if no image of the file has this name.
-        """
+        """Return the id of an image by its path, which ends with the `file_name` in the file; raise DataError for others."""
         parts = Path(image).parts
         candidates = {name: PurePath(name).parts for name in self._by_last_part.get(Path(image).name, ())}
         names = [name for name, end in candidates.items() if parts[-len(end) :] == end]
@@ -158,7 +137,7 @@ class BoxFile:
             )
         return self._known.image_ids[max(names, key=len)]
 
-    def of(self, image: Any) -> Detections:
+    def of(self, image: Any) -> Boxes:
         """Return the boxes (N, 4) x, y, width, height of an image and their scores (N,), in the order of the file.
 
         Raises:

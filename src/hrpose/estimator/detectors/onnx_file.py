@@ -18,10 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hrpose.errors import import_optional
-from hrpose.estimator.boxes import Floats
-from hrpose.estimator.detectors.boxes import BoxFilter, Detections, Image, xywh_from_cxcywh, xywh_from_xyxy
-from hrpose.export.onnx import check_onnx
-from hrpose.export.runtime import check_file
+from hrpose.estimator.boxes import Boxes, Floats
+from hrpose.estimator.detectors.boxes import BoxFilter, Image, xywh_from_cxcywh, xywh_from_xyxy
+from hrpose.export.onnx import open_session
 
 Form: TypeAlias = Literal["yolox", "rtdetr", "rtdetr_raw"]
 _FORMS: dict[frozenset[str], Form] = {
@@ -79,18 +78,13 @@ class OnnxDetector:
         self._picture_name, self._type = picture.name, _TYPES[picture.type]
         self.input_size = _find_size(picture.shape, input_size, self.file)
 
-    def __call__(self, image: Image) -> Detections:
-        """Find instances in an image (H, W, 3) uint8 RGB.
-
-        Returns:
-            Boxes (N, 4) x, y, width, height in pixels and their scores (N,), the highest score first.
+    def __call__(self, image: Image) -> Boxes:
+        """Find boxes (N, 4) x, y, width, height in pixels of an image (H, W, 3) uint8 RGB, and scores (N,), highest first.
 
         Raises:
             ValueError: if the outputs have another shape than expected.
         """
-        if self.form == "yolox":
-            return self._select(*self._run_yolox(image))
-        return self._select(*self._run_rtdetr(image))
+        return self._select(*(self._run_yolox(image) if self.form == "yolox" else self._run_rtdetr(image)))
 
     def _run_yolox(self, image: Image) -> tuple[Floats, NDArray[np.float32]]:
         zoom = min(self.input_size[0] / image.shape[1], self.input_size[1] / image.shape[0])
@@ -133,18 +127,12 @@ class OnnxDetector:
 
 def _open(file: Path, providers: list[str] | None) -> Any:
     onnxruntime = import_optional("onnxruntime", "An ONNX detector", "hrpose[detect]")
-    check_file(file)
-    check_onnx(file)
     wanted = providers or ["CUDAExecutionProvider", "CPUExecutionProvider"]
     available = onnxruntime.get_available_providers()
     chosen = [name for name in wanted if name in available]
     if not chosen:
         raise ValueError(f"Expected `providers` to be among {', '.join(available)}, but got {', '.join(wanted)}.")
-    try:
-        return onnxruntime.InferenceSession(str(file), providers=chosen)
-    except Exception as error:  # the exception types of onnxruntime are not public
-        reason = str(error).strip().splitlines()[0]
-        raise ValueError(f"Expected {file} to be an ONNX file, but onnxruntime cannot open it: {reason}") from error
+    return open_session(file, chosen)
 
 
 def _recognise_form(outputs: list[str], file: str) -> Form:

@@ -16,7 +16,8 @@ import torch
 from torch.nn import functional as F
 
 from hrpose.errors import import_optional
-from hrpose.estimator.detectors.boxes import BoxFilter, Detections, Image, xywh_from_cxcywh
+from hrpose.estimator.boxes import Boxes
+from hrpose.estimator.detectors.boxes import BoxFilter, Image, xywh_from_cxcywh
 from hrpose.estimator.engine import choose_device
 
 logger = logging.getLogger(__name__)
@@ -66,12 +67,8 @@ class RTDetrDetector:
         self._mean, self._std = torch.tensor([mean, std], device=self.device).view(2, 3, 1, 1)
 
     @torch.inference_mode()
-    def __call__(self, image: Image) -> Detections:
-        """Find instances in an image (H, W, 3) uint8 RGB.
-
-        Returns:
-            Boxes (N, 4) x, y, width, height in pixels and their scores (N,), the highest score first.
-        """
+    def __call__(self, image: Image) -> Boxes:
+        """Find boxes (N, 4) x, y, width, height in pixels of an image (H, W, 3) uint8 RGB, and scores (N,), highest first."""
         pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self.device).permute(2, 0, 1)[None].float()
         resized = F.interpolate(pixels, self._size, mode="bilinear", antialias=True, align_corners=False)  # as the library
         found = self._net(pixel_values=(resized.round().clamp(0, 255) / 255 - self._mean) / self._std)

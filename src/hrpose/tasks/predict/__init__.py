@@ -23,7 +23,7 @@ from hrpose.estimator import PoseEstimator
 from hrpose.estimator.video import TrackedFrame, track_poses
 from hrpose.files import write_atomically
 from hrpose.media.images import quiet_decoders
-from hrpose.media.source import Camera, ImageFiles, Stream, Video, find_media
+from hrpose.media.source import ImageFiles, VideoSource, find_media
 from hrpose.media.video import VideoReader, VideoWriter
 from hrpose.progress import show_progress
 from hrpose.report.table import say
@@ -151,7 +151,7 @@ def predict_images(cfg: DictConfig, source: ImageFiles, settings: Settings) -> t
     return estimator.skeleton, tally.num_instances, tally.unusable
 
 
-def predict_video(cfg: DictConfig, source: Video | Camera | Stream, settings: Settings) -> tuple[Skeleton, int, int]:
+def predict_video(cfg: DictConfig, source: VideoSource, settings: Settings) -> tuple[Skeleton, int, int]:
     """Write the poses of the tracks in a video; return the skeleton, and the numbers of frames and tracks."""
     detector = settings.build_detector()
     estimator = settings.build_estimator(None)
@@ -159,9 +159,9 @@ def predict_video(cfg: DictConfig, source: Video | Camera | Stream, settings: Se
     tracker = build(cfg.tracking, sigmas=estimator.skeleton.sigmas)
     smoother = build(cfg.smoothing)
     folder, num_frames = Path(cfg.paths.run), 0
-    opened, name, film = _names_of(source)
+    name, film = _names_of(source)
     with (
-        VideoReader(opened, max_frames=cfg.max_frames) as reader,
+        VideoReader(source, max_frames=cfg.max_frames) as reader,
         PredictionFiles(folder, estimator.skeleton, table=cfg.csv) as files,
         VideoWriter(folder / film, frame_rate=reader.frame_rate) as writer,
         show_progress(name, reader.num_frames, "frames") as advance,
@@ -184,7 +184,7 @@ def predict_video(cfg: DictConfig, source: Video | Camera | Stream, settings: Se
                 num_frames += 1
                 advance()
         except KeyboardInterrupt:  # the usual end of a camera or a stream
-            if isinstance(source, Video):
+            if isinstance(source, Path):
                 raise
             logger.info("Stopped after %d frames.", num_frames)
     return estimator.skeleton, num_frames, tracker.num_instances
@@ -195,13 +195,11 @@ def _warn_of_no_boxes(settings: Settings, estimator: PoseEstimator, unit: str) -
         logger.warning(_NO_BOXES, unit)
 
 
-def _names_of(source: Video | Camera | Stream) -> tuple[Path | int | Stream, str, str]:
-    """Return the argument of `VideoReader`, the name in images.json, and the name of the annotated video."""
-    if isinstance(source, Video):
-        return source.file, source.file.name, f"{source.file.stem}.mp4"
-    if isinstance(source, Camera):
-        return source.number, f"camera {source.number}", "camera.mp4"
-    return source, str(source), "stream.mp4"
+def _names_of(source: VideoSource) -> tuple[str, str]:
+    """Return the name in images.json, and the name of the annotated video."""
+    if isinstance(source, Path):
+        return source.name, f"{source.stem}.mp4"
+    return (f"camera {source}", "camera.mp4") if isinstance(source, int) else (str(source), "stream.mp4")
 
 
 def _add_frame(files: PredictionFiles, name: str, frame: TrackedFrame) -> None:
