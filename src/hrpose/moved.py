@@ -69,6 +69,7 @@ MOVED: Mapping[str, str] = {
     "hrpose.skeletons.whole_bodies": "hrpose.skeletons.known",
     "hrpose.tasks.reading": "hrpose.tasks.evaluate",
     "hrpose.tasks.trainer": "hrpose.tasks.assemble",
+    "hrpose.tracking.assignment": "hrpose.tracking.tracker",
     "hrpose.visualize.heatmaps": "hrpose.visualize.sheets",
     "hrpose.visualize.painter": "hrpose.visualize.poses",
 }
