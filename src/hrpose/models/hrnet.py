@@ -97,9 +97,7 @@ def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:
 class Transition(nn.ModuleList):
     """The step between two stages: adds a branch of half the resolution of the last.
 
-    Args:
-        before: channels of the input branches, finest first.
-        after: channels of the output branches, one more.
+    `before` has the channels of the input branches, finest first, and `after` those of the output branches, one more.
     """
 
     def __init__(self, before: Sequence[int], after: Sequence[int]) -> None:

@@ -94,16 +94,10 @@ def draw_pose(
     name: str,
     hints: Sequence[str] | None = None,
 ) -> str:
-    """Draw a pose as SVG, with names in columns on both sides.
+    """Draw a pose as SVG over a background, with names in columns on both sides.
 
-    Args:
-        points: (K, 2) in units; keypoints outside the size are not drawn.
-        visibility: (K,) keypoints of visibility 0 are not drawn.
-        skeleton: of the keypoints.
-        size: width and height in units.
-        background: SVG behind the pose.
-        name: alternative text.
-        hints: K tooltips; names by default.
+    Points (K, 2) are in units, as is the size (width, height); unlabelled ones and those outside are not drawn. `name` is the
+    alternative text, and the K hints are tooltips, names by default.
     """
     inside = ((points >= 0) & (points <= np.array(size))).all(axis=1)
     drawn = np.flatnonzero((visibility > 0) & inside)

@@ -35,11 +35,7 @@ _SCORE_COLOURS = ((70, 22, 92), (222, 88, 122), (255, 247, 224))  # plum, rose, 
 
 
 def check_image(image: Image) -> Image:
-    """Return the image.
-
-    Raises:
-        ValueError: if it is not uint8 RGB.
-    """
+    """Return the image; raise ValueError if it is not uint8 RGB."""
     array = np.asarray(image)
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
         raise ValueError(
@@ -124,15 +120,7 @@ def save_image(path: str | Path, image: Image) -> None:
 
 
 def encode_image(image: Image, suffix: str) -> bytes:
-    """Return the content of an image file.
-
-    Args:
-        image: (H, W, 3) uint8 RGB, or (H, W, 4) with opacity for ".png".
-        suffix: the format, ".png" or ".jpg".
-
-    Raises:
-        ValueError: if the image is too large for the format.
-    """
+    """Return the content of an image file, ".png" or ".jpg", of an image (H, W, 3) uint8 RGB, or (H, W, 4) with opacity for PNG."""
     channels = [2, 1, 0, 3][: image.shape[2]]
     written, content = cv2.imencode(suffix, np.ascontiguousarray(image[..., channels]), _ENCODINGS[suffix])
     if not written:

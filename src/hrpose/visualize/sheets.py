@@ -107,11 +107,7 @@ def draw_heatmaps(image: Image, heatmaps: NDArray[Any], skeleton: Skeleton | Non
 
 
 def heatmap_layer(heatmaps: NDArray[Any], skeleton: Skeleton) -> Image:
-    """Return heatmaps (K, h, w) as one image (h, w, 4) uint8 of RGB and opacity, to be drawn over a crop.
-
-    Raises:
-        ValueError: if the heatmaps are not (K, h, w).
-    """
+    """Return heatmaps (K, h, w) as one image (h, w, 4) uint8 of RGB and opacity, to be drawn over a crop."""
     mixed, opacity = _mix_heatmaps(heatmaps, skeleton)
     return np.asarray(np.concatenate([mixed, 255 * opacity], axis=-1).round(), np.uint8)
 

@@ -9,13 +9,10 @@ Legend of the shapes: D predictions, M annotated instances, T OKS thresholds, S 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-from numpy.typing import NDArray
 
 from hrpose.metrics.functional.matching import RECALLS, Matches
-from hrpose.metrics.functional.oks import Floats, Indices
+from hrpose.metrics.functional.oks import Floats
 
 _TINY = np.spacing(1)
 
@@ -37,7 +34,7 @@ def bootstrap_average_precision(matches: Matches, *, num_samples: int = 1000, se
             "Expected argument `matches` to have images and an area range `all`, "
             f"but got {matches.num_images} images and {list(matches.area_names)}."
         )
-    categories = [_Category.of(matches, category) for category in range(matches.num_categories)]
+    categories = [_Category(matches, category) for category in range(matches.num_categories)]
     rng = np.random.default_rng(seed)
     samples = np.empty(num_samples)
     for sample in range(num_samples):
@@ -82,24 +79,19 @@ def paired_p_value(samples: Floats, others: Floats) -> float:
     return float(min(1.0, max(2 * tail, 1 / difference.size)))
 
 
-@dataclass(frozen=True, eq=False)
 class _Category:
     """The matches of one category, prepared for many weightings."""
 
-    images: Indices  # (D,) index of the image of each prediction, highest score first
-    counted: NDArray[np.bool_]  # (T, D) whether the prediction counts
-    right: tuple[Indices, ...]  # indices of the correct predictions for each of T thresholds
-    instances: Floats  # (I,) number of instances that count in each image
-
-    @staticmethod
-    def of(matches: Matches, category: int) -> _Category:
+    def __init__(self, matches: Matches, category: int) -> None:
         area = matches.area_names.index("all")
         mine = np.flatnonzero(matches.categories == category)
-        counted = ~matches.ignored[area][:, mine]
-        hits = (matches.instances[area][:, mine] >= 0) & counted
         to_find = ~matches.instance_ignored[area] & (matches.instance_categories == category)
-        instances = np.bincount(matches.instance_images[to_find], minlength=matches.num_images).astype(np.float64)
-        return _Category(matches.images[mine], counted, tuple(np.flatnonzero(row) for row in hits), instances)
+        self.images = matches.images[mine]  # (D,) index of the image of each prediction, highest score first
+        self.counted = ~matches.ignored[area][:, mine]  # (T, D) whether the prediction counts
+        hits = (matches.instances[area][:, mine] >= 0) & self.counted
+        self.right = [np.flatnonzero(row) for row in hits]  # indices of the correct predictions for each of T thresholds
+        # (I,) number of instances that count in each image
+        self.instances = np.bincount(matches.instance_images[to_find], minlength=matches.num_images).astype(np.float64)
 
     def average_precisions(self, weights: Floats) -> Floats:
         """Return the AP at each threshold (T,) with weighted images; (0,) without annotated instances."""

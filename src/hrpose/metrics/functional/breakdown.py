@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -31,16 +32,9 @@ def average_precision_per_keypoint(
     Returns:
         (K,) AP over OKS .50:.95; -1 for keypoints that are never labelled.
     """
-    values = np.asarray(sigmas, dtype=np.float64)
-    aps = np.empty(len(values))
-    for keypoint in range(len(values)):
-        aps[keypoint] = average_precision(
-            *select_keypoints(detections, truth, [keypoint]),
-            values[[keypoint]],
-            area_ranges={"all": (0.0, 1e10)},
-            max_detections=max_detections,
-        )["AP"]
-    return aps
+    options = {"area_ranges": {"all": (0.0, 1e10)}, "max_detections": max_detections}
+    numbers = (_evaluate_keypoints(detections, truth, sigmas, [k], **options) for k in range(truth.keypoints.shape[1]))
+    return np.array([row["AP"] for row in numbers])
 
 
 def average_precision_by_part(
@@ -61,16 +55,21 @@ def average_precision_by_part(
     Returns:
         The ten COCO numbers of each part. Instances without labelled keypoints of the part are ignored.
     """
-    values = np.asarray(sigmas, dtype=np.float64)
     numbers = {}
     for name, indices in parts.items():
         ranked = replace(detections, scores=(scores or {}).get(name, detections.scores))
         if keypoint_scores is not None:
-            kept = np.flatnonzero((keypoint_scores[:, list(indices)] > 0).any(axis=1))
-            ranked = ranked[kept]
-        chosen = select_keypoints(ranked, truth, indices)
-        numbers[name] = average_precision(*chosen, values[list(indices)], max_detections=max_detections)
+            ranked = ranked[np.flatnonzero((keypoint_scores[:, list(indices)] > 0).any(axis=1))]
+        numbers[name] = _evaluate_keypoints(ranked, truth, sigmas, indices, max_detections=max_detections)
     return numbers
+
+
+def _evaluate_keypoints(
+    detections: Detections, truth: GroundTruth, sigmas: ArrayLike, indices: Sequence[int], **options: Any
+) -> dict[str, float]:
+    """Evaluate as if there were only the keypoints with these indices."""
+    chosen = np.asarray(sigmas, dtype=np.float64)[list(indices)]
+    return average_precision(*select_keypoints(detections, truth, indices), chosen, **options)
 
 
 def average_precision_by_visibility(
@@ -81,15 +80,11 @@ def average_precision_by_visibility(
     Returns:
         The ten COCO numbers of "visible" and "occluded".
     """
-    return {
-        name: average_precision(
-            detections,
-            truth.relabel(np.where(truth.visibility == flag, truth.visibility, 0).astype(np.uint8)),
-            sigmas,
-            max_detections=max_detections,
-        )
-        for name, flag in (("visible", 2), ("occluded", 1))
-    }
+    numbers = {}
+    for name, flag in (("visible", 2), ("occluded", 1)):
+        only = truth.relabel(np.where(truth.visibility == flag, truth.visibility, 0).astype(np.uint8))
+        numbers[name] = average_precision(detections, only, sigmas, max_detections=max_detections)
+    return numbers
 
 
 def average_precision_by_crowding(

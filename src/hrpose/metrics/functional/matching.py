@@ -97,15 +97,7 @@ def match_detections(
 
     Predictions of a category without annotations are left out. Crowds, instances without keypoints (`GroundTruth.is_ignored`)
     and instances outside the area range are ignored. An annotation id of 0 is valid, unlike in the reference implementation,
-    which treats a match with it as no match.
-
-    Args:
-        detections: N predictions.
-        truth: M annotated instances, and all images.
-        sigmas: (K,) per-keypoint constants of the skeleton.
-        oks_thresholds: T smallest values of OKS of a correct prediction.
-        area_ranges: A names with their smallest and largest area in square pixels.
-        max_detections: number of predictions per image and category that count, those of highest score.
+    which treats a match with it as no match. For the arguments see `average_precision`.
 
     Raises:
         ValueError: if the image of a prediction is not in `truth`.
@@ -200,11 +192,7 @@ def keep_best(
 ) -> tuple[Indices, Indices, Indices]:
     """Sort predictions by score, then image and row, and keep the best of each image and category.
 
-    Returns:
-        Row, index of the image and index of the category of each kept prediction.
-
-    Raises:
-        ValueError: if the image of a prediction is not in `image_ids`.
+    Return row, index of the image and index of the category of each kept prediction.
     """
     images = np.searchsorted(image_ids, detections.image_ids)
     known = image_ids.take(images, mode="clip") == detections.image_ids if len(image_ids) else np.zeros(len(images), bool)

@@ -134,13 +134,10 @@ def oks_between(keypoints: Floats, areas: Floats, variances: Floats, first: Indi
 def may_reach(
     lowest: float, keypoints: Floats, truth: GroundTruth, variance: float, predictions: Indices, instances: Indices
 ) -> NDArray[np.bool_]:
-    """Find the pairs with an OKS that may reach `lowest`, from the boxes around their keypoints.
+    """Find the pairs (P,) with an OKS that may reach `lowest`, from the boxes around their keypoints.
 
     If the boxes have a gap, every distance is at least as large, so OKS <= exp(-gap^2 / (2 variance area)); `variance` is the
     largest of all keypoints.
-
-    Returns:
-        (P,) False where OKS is certainly lower.
     """
     if lowest <= 0:
         return np.ones(len(predictions), dtype=bool)

@@ -198,10 +198,9 @@ def pixel_errors(detections: Detections, truth: GroundTruth, *, max_detections: 
     sizes = truth.bbox[:, 2:].max(axis=1, initial=0)
     sized = counted & (sizes > 0)
     relative, mask = distances[sized] / sizes[sized, None], labelled[sized]
-    each = {"mean_error": _reduce(np.mean, found), "median_error": _reduce(np.median, found)}
-    whole = found[~np.isnan(found)]
-    overall = {name: float(reduce(whole)) if len(whole) else float("nan")
-               for name, reduce in (("mean_error", np.mean), ("median_error", np.median))}  # fmt: skip
+    each, overall = {}, {}
+    for name, function in (("mean_error", np.mean), ("median_error", np.median)):
+        each[name], overall[name] = _reduce(function, found), float(_reduce(function, found.reshape(-1, 1))[0])
     for threshold in PCK_THRESHOLDS:
         each[f"PCK@{threshold}"] = pck(relative, mask, threshold)
         overall[f"PCK@{threshold}"] = mean_pck(relative, mask, threshold)
