@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
@@ -17,8 +17,10 @@ from hrpose.metrics.functional.oks import Floats
 WIDTH = 460
 _TICKS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 _QUARTERS = (0, 0.25, 0.5, 0.75, 1)
+_STYLES = ("s1", "outline")  # of the distributions of a histogram
 _MOST_ROWS = 40  # largest number of keypoints that are drawn as rows
 _LABEL, _DIGIT, _ROW = 128, 7.5, 22  # width of bar labels, width of a digit, height of a row
+_LETTERS = 18  # of a bar label
 
 
 @dataclass(frozen=True)
@@ -43,15 +45,6 @@ class Line:
     label: str = ""  # text of the legend; empty for none
 
 
-@dataclass(frozen=True, eq=False)
-class Counts:
-    """A distribution over bins."""
-
-    label: str  # text of the legend
-    counts: NDArray[np.integer[Any]]  # (n,) of each bin
-    style: str  # class of the style sheet
-
-
 def draw_bars(bars: Sequence[Bar], *, name: str, reference: float | None = None) -> str:
     """Draw horizontal bars on a scale from 0 to 1, with a dashed line at a reference."""
     left, right = _LABEL, WIDTH - 10 - _DIGIT * max((len(bar.text) for bar in bars), default=0)
@@ -59,7 +52,7 @@ def draw_bars(bars: Sequence[Bar], *, name: str, reference: float | None = None)
     parts = [_line("grid", left + tick * span, 0, height) for tick in _QUARTERS]
     for row, bar in enumerate(bars):
         middle = row * _ROW + _ROW / 2
-        parts.append(_text(left - 8, middle, _shorten(bar.label), "label end", hint=bar.label))
+        parts.append(_text(left - 8, middle, cut(bar.label, _LETTERS), "label end", hint=bar.label))
         if bar.value is not None:
             begin, end = sorted((left + bar.start * span, left + bar.value * span))
             hint = bar.hint or f"{bar.label}: {bar.text}"
@@ -84,32 +77,36 @@ def draw_shares(counts: Sequence[tuple[str, int, str]], *, name: str) -> str:
 
 
 def draw_histogram(
-    bins: Sequence[str], distributions: Sequence[Counts], *, name: str, x_title: str, reference: float | None = None
+    bins: Sequence[str],
+    distributions: Mapping[str, NDArray[np.integer[Any]]],
+    *,
+    name: str,
+    x_title: str,
+    reference: float | None = None,
 ) -> str:
-    """Draw the shares of each bin as columns, side by side for several distributions.
+    """Draw the shares of each of n bins as columns, side by side for two distributions: their counts (n,) by label.
 
     At most 8 of the n bin labels are drawn. The reference is the position of a dashed line, from 0, the left edge of the first
     bin, to n.
     """
-    shares = [d.counts / max(int(d.counts.sum()), 1) for d in distributions]
-    highest = max([float(share.max(initial=0)) for share in shares], default=0) or 1.0
+    shares = {label: counts / max(int(counts.sum()), 1) for label, counts in distributions.items()}
+    highest = max([float(share.max(initial=0)) for share in shares.values()], default=0) or 1.0
     top = next(step for step in (0.05, 0.1, 0.2, 0.5, 1.0) if step >= min(highest, 1.0))
     parts = [_rule_across(tick, f"{tick * top:.0%}" if top > 0.1 else f"{tick * top:.1%}") for tick in (0, 0.5, 1)]
     column = 1 / max(len(bins), 1)
     bar = 0.84 * column / max(len(distributions), 1)
-    for position, (distribution, share) in enumerate(zip(distributions, shares, strict=True)):
-        for index in np.flatnonzero(distribution.counts).tolist():
+    for position, (label, share) in enumerate(shares.items()):
+        for index in np.flatnonzero(share).tolist():
             x, y = _x(index * column + 0.08 * column + position * bar), _y(share[index] / top)
-            hint = f"{distribution.label}, {bins[index]}: {distribution.counts[index]:,} ({share[index]:.1%})"
-            width, height = max(_x(bar) - _x(0) - 1, 0.8), max(_y(0) - y, 0.8)
-            parts.append(_rect(distribution.style, x, y, width, height, hint=hint))
+            hint = f"{label}, {bins[index]}: {distributions[label][index]:,} ({share[index]:.1%})"
+            parts.append(_rect(_STYLES[position], x, y, max(_x(bar) - _x(0) - 1, 0.8), max(_y(0) - y, 0.8), hint=hint))
     every = -(-len(bins) // 8)
     for index in range(0, len(bins), max(every, 1)):
         parts.append(_text(_x((index + 0.5) * column), _y(0) + 14, bins[index], "tick middle"))
     parts.append(_text(_x(0.5), _y(0) + 34, x_title, "axis middle"))
     if reference is not None:
         parts.append(_line("reference", _x(min(max(reference * column, 0), 1)), _y(1), _y(0)))
-    keys = [(d.style, escape(d.label)) for d in distributions] if len(distributions) > 1 else []
+    keys = zip(_STYLES, map(escape, distributions), strict=False) if len(distributions) > 1 else ()
     return _svg(parts, 300, name) + _legend(keys)
 
 
@@ -131,7 +128,7 @@ def draw_visibility(labels: Sequence[str], counts: NDArray[np.integer[Any]], *, 
             boxes = [(left + row * step, height * (1 - b), step, height * (b - a)) for a, b in pairwise(ends)]
         else:
             y = row * _ROW + _ROW / 2
-            parts.append(_text(left - 8, y, _shorten(label), "label end", hint=label))
+            parts.append(_text(left - 8, y, cut(label, _LETTERS), "label end", hint=label))
             parts.append(_text(right + 8, y, f"{ends[2]:.0%}", "value"))
             sizes = zip(pairwise(ends), (12, 6), strict=True)
             boxes = [(left + a * span, y - h / 2, (b - a) * span, h) for (a, b), h in sizes]
@@ -216,8 +213,9 @@ def _legend(keys: Iterable[tuple[str, str]]) -> str:
     return f'<ul class="legend">{"".join(f"<li>{mark}</li>" for mark in marks)}</ul>'
 
 
-def _shorten(label: str) -> str:
-    return label if len(label) <= 18 else f"{label[:17]}…"
+def cut(text: str, letters: int) -> str:
+    """Return at most this number of letters, the last one an ellipsis if the text is longer."""
+    return text if len(text) <= letters else f"{text[: letters - 1]}…"
 
 
 def _svg(parts: Sequence[str], height: float, name: str) -> str:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from hrpose.codecs.cells import input_from_cells_map
 from hrpose.geometry import Grid
+from hrpose.report.charts import cut
 from hrpose.skeletons import Skeleton
 from hrpose.visualize.pictures import encode_image
 from hrpose.visualize.sheets import heatmap_layer
@@ -79,7 +80,7 @@ def list_names(skeleton: Skeleton) -> str:
     """Return a numbered list of names for skeletons of more than `MOST_NAMES` keypoints; empty for others."""
     if skeleton.num_keypoints <= MOST_NAMES:
         return ""
-    names = "".join(f"<li>{escape(_cut(name, _HINT_LETTERS))}</li>" for name in skeleton.keypoint_names)
+    names = "".join(f"<li>{escape(cut(name, _HINT_LETTERS))}</li>" for name in skeleton.keypoint_names)
     summary = f"<summary>Names of the {skeleton.num_keypoints} keypoints</summary>"
     return f'<details>{summary}<ol class="names" start="0">{names}</ol></details>'
 
@@ -157,7 +158,7 @@ def _list_absent(crop: ShownCrop, skeleton: Skeleton) -> str:
         outside = labelled & ~((crop.keypoints >= -0.5) & (crop.keypoints <= limits)).all(axis=1)
     parts = []
     for what, rows in (("Not labelled", ~labelled), ("Outside the crop", outside)):
-        names = [escape(_cut(skeleton.keypoint_names[k], _HINT_LETTERS)) for k in np.flatnonzero(rows).tolist()]
+        names = [escape(cut(skeleton.keypoint_names[k], _HINT_LETTERS)) for k in np.flatnonzero(rows).tolist()]
         if names:
             more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
             parts.append(f"{what}: {', '.join(names[:_LISTED])}{more}.")
@@ -224,7 +225,7 @@ def _names(
         heights = _spread([float(points[k, 1]) for k in column], size[1])
         for k, y in zip(column, heights, strict=True):
             lines.append(f"M{edge:.1f} {y:.1f}L{_xy(points[k])}")
-            name = _cut(skeleton.keypoint_names[k], _LETTERS)
+            name = cut(skeleton.keypoint_names[k], _LETTERS)
             texts.append(f'<text class="label {anchor}" x="{end:.1f}" y="{y:.1f}" dy="0.34em">{escape(name)}</text>')
             lowest = max(lowest, y + _ROW / 2)
     return f'<path class="lead" d="{"".join(lines)}"/>', "".join(texts), lowest
@@ -273,8 +274,4 @@ def _at(point: NDArray[np.floating[Any]]) -> str:
 
 
 def _hint(index: int, name: str) -> str:
-    return f"{index} {_cut(name, _HINT_LETTERS)}"
-
-
-def _cut(text: str, letters: int) -> str:
-    return text if len(text) <= letters else f"{text[: letters - 1]}…"
+    return f"{index} {cut(name, _HINT_LETTERS)}"

@@ -52,15 +52,12 @@ class OneEuroFilter:
         self._times: Floats = np.zeros(0)
 
     def __call__(self, values: ArrayLike, time: float, *, scale: float = 1.0) -> Floats:
-        """Filter the next values.
+        """Filter the next values; those that are missing stay NaN.
 
         Args:
             values: of the same shape each time; NaN if missing.
             time: in seconds.
             scale: unit of length for the speed, such as the size of the instance.
-
-        Returns:
-            The filtered values; NaN if missing.
 
         Raises:
             ValueError: if the time has not increased, or the shape has changed.
@@ -123,14 +120,7 @@ class PoseSmoother:
         self._states: dict[int, tuple[OneEuroFilter, Floats, Observation]] = {}  # filter, total movement (2,), last pose
 
     def __call__(self, poses: Poses, time: float) -> Poses:
-        """Filter the poses of one frame.
-
-        Args:
-            poses: with `instance_ids` of an `OksTracker`.
-            time: of the frame in seconds.
-
-        Returns:
-            The poses with filtered keypoints.
+        """Filter the keypoints of one frame at a time in seconds; the poses have `instance_ids` of an `OksTracker`.
 
         Raises:
             ValueError: if the time has not increased, or two poses have one id.

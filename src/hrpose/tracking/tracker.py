@@ -120,14 +120,11 @@ class OksTracker:
         return self._num_instances
 
     def update(self, poses: Poses, time: float) -> Poses:
-        """Assign ids to the instances of the next frame.
+        """Return the poses of the next frame with the ids of the instances as `instance_ids`.
 
         Args:
             poses: one per instance; see `hrpose.metrics.functional.oks` for duplicates.
             time: of the frame in seconds.
-
-        Returns:
-            The poses with the ids as `instance_ids`.
 
         Raises:
             ValueError: if the time has not increased, or the numbers of keypoints and sigmas differ.
@@ -153,14 +150,10 @@ class OksTracker:
         return replace(poses, instance_ids=np.array([track.number for track in observed], np.int64))
 
     def propagate(self, time: float) -> tuple[Floats, Floats]:
-        """Return the expected boxes of the tracked instances at a time.
+        """Return the expected boxes (T, 4) of the tracked instances at a time in seconds, xywh in pixels, and their scores (T,).
 
-        Args:
-            time: of the next frame in seconds.
-
-        Returns:
-            (T, 4) xywh in pixels and (T,) scores of the last detected boxes, 1 without a detector. Instances with fewer than
-            three confident keypoints have no box.
+        The scores are those of the last detected boxes, 1 without a detector. Instances with fewer than three confident keypoints
+        have no box.
         """
         boxes, scores = np.zeros((0, 4)), []
         for track in self._remembered(time):
@@ -173,14 +166,9 @@ class OksTracker:
         return boxes, np.array(scores, np.float64)
 
     def missing(self, poses: Poses, time: float) -> Floats:
-        """Return the expected positions of the tracked instances that match no pose, without updating the tracks.
+        """Return the expected positions (L, 2) of the tracked instances that match no pose, without updating the tracks.
 
-        Args:
-            poses: of the next frame, as for `update`.
-            time: of that frame in seconds.
-
-        Returns:
-            (L, 2) the mean of the keypoints of each instance in pixels, of the confident ones if there are any.
+        A position is the mean of the keypoints in pixels, of the confident ones if there are any. For the arguments see `update`.
         """
         tracks = self._remembered(time)
         confident = poses.keypoint_scores >= self._score_threshold

@@ -81,13 +81,9 @@ def write_text(canvas: Image, text: str, corner: tuple[float, float], height: in
 
 
 def tile(images: Sequence[Image]) -> Image:
-    """Arrange images on one sheet, row by row; each is centred, unscaled, in a cell of the size of the largest.
+    """Arrange images (H, W, 3) uint8 RGB of any sizes on one sheet, row by row, with a width of about 1.5 times the height.
 
-    Args:
-        images: (H, W, 3) uint8 RGB of any sizes.
-
-    Returns:
-        (H, W, 3) uint8 RGB, with a width of about 1.5 times the height.
+    Each is centred, unscaled, in a cell of the size of the largest.
 
     Raises:
         ValueError: if there are no images, or one is not uint8 RGB.
@@ -120,7 +116,7 @@ def save_image(path: str | Path, image: Image) -> None:
 
 
 def encode_image(image: Image, suffix: str) -> bytes:
-    """Return the content of an image file, ".png" or ".jpg", of an image (H, W, 3) uint8 RGB, or (H, W, 4) with opacity for PNG."""
+    """Return the content of a ".png" or ".jpg" file of an image (H, W, 3) uint8 RGB, or (H, W, 4) with opacity for ".png"."""
     channels = [2, 1, 0, 3][: image.shape[2]]
     written, content = cv2.imencode(suffix, np.ascontiguousarray(image[..., channels]), _ENCODINGS[suffix])
     if not written:

@@ -44,7 +44,7 @@ def draw_poses(
     labels: Sequence[str] | None = None,
     label_colours: Sequence[Colour] | None = None,
 ) -> Image:
-    """Draw poses on a copy of an image.
+    """Draw poses on a copy of an image, (H, W, 3) uint8 RGB.
 
     A limb is blue on the left side, orange on the right, green in the middle. A keypoint is a dot in the colour of its side; its
     inner disc shows the score, from plum (0) to cream (1), and is dark if the keypoint is occluded. Keypoints that are
@@ -60,9 +60,6 @@ def draw_poses(
         bboxes: (N, 4) x, y, width, height in pixels, drawn as frames.
         labels: N texts, one beside each instance.
         label_colours: N background colours of the labels; default: dark.
-
-    Returns:
-        (H, W, 3) uint8 RGB.
 
     Raises:
         ValueError: if the image is not uint8 RGB, the skeleton is missing, or a shape does not fit the skeleton or the number of
@@ -241,14 +238,7 @@ class PosePainter:
     min_keypoint_score: float = 0.2
 
     def __call__(self, image: Image, poses: Poses, skeleton: Skeleton, *, numbered: bool = False) -> Image:
-        """Draw poses on a copy of an image (H, W, 3) uint8 RGB.
-
-        Args:
-            image: (H, W, 3) uint8 RGB.
-            poses: the poses of the image.
-            skeleton: names and edges of the keypoints.
-            numbered: whether `instance_ids` identify the instances in a video.
-        """
+        """Draw poses on a copy of an image (H, W, 3) uint8 RGB; `numbered` if `instance_ids` identify instances in a video."""
         shown = poses[poses.scores >= self.min_score]
         texts = [str(number) for number in shown.instance_ids] if numbered else [f"{score:.2f}" for score in shown.scores]
         labelled = numbered if self.labels is None else self.labels

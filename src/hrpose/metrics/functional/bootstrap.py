@@ -18,13 +18,10 @@ _TINY = np.spacing(1)
 
 
 def bootstrap_average_precision(matches: Matches, *, num_samples: int = 1000, seed: int = 0) -> Floats:
-    """Compute the AP of resampled data sets.
+    """Compute the AP (num_samples,) of resampled data sets, over all OKS thresholds in the area range "all".
 
-    Two sets of matches of the same images get the same resamples with the same `num_samples` and seed, so their differences
-    are paired.
-
-    Returns:
-        (num_samples,) APs over all OKS thresholds in the area range "all"; NaN for samples without annotated instances.
+    It is NaN for samples without annotated instances. Two sets of matches of the same images get the same resamples with the same
+    `num_samples` and seed, so their differences are paired.
 
     Raises:
         ValueError: if there is no area range "all", or no image.
@@ -63,8 +60,7 @@ def confidence_interval(samples: Floats, level: float = 0.95) -> tuple[float, fl
 def paired_p_value(samples: Floats, others: Floats) -> float:
     """Compute the two-sided p-value of the paired bootstrap from the samples (S,) of two sets of predictions.
 
-    Returns:
-        The p-value, at least 1 / S, and 1 if all samples are equal. Samples that are NaN in one set do not count in S.
+    It is at least 1 / S, and 1 if all samples are equal. Samples that are NaN in one set do not count in S.
 
     Raises:
         ValueError: if the numbers of samples differ, or no sample is defined in both sets.

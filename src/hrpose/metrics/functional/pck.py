@@ -44,15 +44,12 @@ PCKH_COLUMNS = (*_GROUPS, "Mean", "Mean@0.11", "Mean@0.10")
 
 
 def normalized_errors(predictions: ArrayLike, targets: ArrayLike, sizes: ArrayLike) -> Floats:
-    """Compute distances between keypoints in units of each instance's size.
+    """Compute the distances (N, K) between keypoints in units of each instance's size.
 
     Args:
         predictions: (N, K, 2) in image pixels.
         targets: (N, K, 2) in image pixels.
         sizes: (N,) in pixels, such as the size of the head or torso, or the longer side of the box.
-
-    Returns:
-        (N, K) distances.
 
     Raises:
         ValueError: if the shapes do not match, or a size is not positive.
@@ -70,15 +67,14 @@ def normalized_errors(predictions: ArrayLike, targets: ArrayLike, sizes: ArrayLi
 
 
 def pck(errors: ArrayLike, labelled: ArrayLike, threshold: float) -> Floats:
-    """Compute the share of instances with an error of at most the threshold, for each keypoint.
+    """Compute the share of instances with an error of at most the threshold, for each keypoint (K,).
+
+    It is from 0 to 1; NaN for keypoints that are never annotated.
 
     Args:
         errors: (N, K) from `normalized_errors`.
         labelled: (N, K) whether the keypoint is annotated; others do not count.
         threshold: the largest correct error.
-
-    Returns:
-        (K,) shares from 0 to 1; NaN for keypoints that are never annotated.
 
     Example:
         >>> pck([[0.5, 0.1], [0.6, 0.1]], [[True, True], [True, False]], threshold=0.5)
@@ -208,10 +204,9 @@ def pixel_errors(detections: Detections, truth: GroundTruth, *, max_detections: 
 
 
 def closest_pairs(detections: Detections, truth: GroundTruth, *, max_detections: int = 20) -> tuple[Indices, Indices]:
-    """Pair predictions with instances by the mean distance of the labelled keypoints, closest pairs first.
+    """Pair predictions (P,) with instances (P,) by the mean distance of the labelled keypoints, closest pairs first.
 
-    Returns:
-        The prediction (P,) and the instance (P,) of each pair, sorted by instance.
+    The pairs are sorted by instance.
     """
     image_ids, category_ids = np.unique(truth.image_ids), np.unique(truth.category_ids)
     kept, images, categories = keep_best(detections, image_ids, category_ids, max_detections)
