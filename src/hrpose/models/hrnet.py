@@ -117,12 +117,8 @@ class ExchangeUnit(nn.Module):
     """Residual blocks on every branch, then a sum over the branches for every output: y_i = ReLU(sum over j of f_ij(x_j)).
 
     f_ij is the identity for i = j, a 1x1 convolution with nearest-neighbour upsampling from a coarser branch j, and strided 3x3
-    convolutions from a finer one. Without outputs there is no exchange.
-
-    Args:
-        channels: of the branches, finest first; at least two.
-        num_blocks: residual blocks of each branch.
-        outputs: indices of the output branches, 0 the finest.
+    convolutions from a finer one. Without outputs there is no exchange. Channels are those of the branches, at least two, finest
+    first; outputs are indices of branches.
     """
 
     def __init__(self, channels: Sequence[int], num_blocks: int, outputs: Sequence[int]) -> None:
