@@ -62,7 +62,9 @@ class StackedHourglass(nn.Module):
         self.layer3 = nn.Sequential(Bottleneck(width, width))
         self.hg = nn.ModuleList(Hourglass(width, num_blocks) for _ in range(num_stacks))
         self.res = nn.ModuleList(_bottlenecks(width, num_blocks) for _ in range(num_stacks))
-        self.fc = nn.ModuleList(_conv_norm_relu(width) for _ in range(num_stacks))
+        self.fc = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(width, width, 1), nn.BatchNorm2d(width), nn.ReLU(inplace=True)) for _ in range(num_stacks)
+        )
         self.score = nn.ModuleList(nn.Conv2d(width, num_keypoints, 1) for _ in range(num_stacks))
         self.fc_ = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in range(num_links))
         self.score_ = nn.ModuleList(nn.Conv2d(num_keypoints, width, 1) for _ in range(num_links))
@@ -149,7 +151,3 @@ class Bottleneck(nn.Module):
 
 def _bottlenecks(width: int, num_blocks: int) -> nn.Sequential:
     return nn.Sequential(*(Bottleneck(width, width) for _ in range(num_blocks)))
-
-
-def _conv_norm_relu(width: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(width, width, 1), nn.BatchNorm2d(width), nn.ReLU(inplace=True))

@@ -20,7 +20,7 @@ from hrpose.codecs.cells import input_from_cells_map
 from hrpose.geometry import Grid
 from hrpose.report.charts import cut
 from hrpose.skeletons import Skeleton
-from hrpose.visualize.pictures import encode_image
+from hrpose.visualize.pictures import encode_image, limb_sides
 from hrpose.visualize.sheets import heatmap_layer
 
 MAX_BYTES = 3_000_000
@@ -202,10 +202,8 @@ def _prediction(crop: ShownCrop, skeleton: Skeleton, points: NDArray[np.floating
 def _limbs(points: NDArray[np.floating[Any]], drawn: NDArray[np.bool_], skeleton: Skeleton) -> str:
     """Draw the edges between drawn keypoints, one path per side."""
     paths: dict[str, str] = {}
-    for one, other in skeleton.edges:
+    for (one, other), side in zip(skeleton.edges, limb_sides(skeleton), strict=True):
         if drawn[one] and drawn[other]:
-            sides = {skeleton.sides[one], skeleton.sides[other]} - {"middle"}
-            side = sides.pop() if len(sides) == 1 else "middle"
             paths[side] = f"{paths.get(side, '')}M{_xy(points[one])}L{_xy(points[other])}"
     if not paths:
         return ""

@@ -88,7 +88,8 @@ def _counts(page: DataPage) -> str:
         filled = size.prod(axis=1) / np.maximum(crop.prod(axis=1), 1e-9)
         width, height = (_median(side) for side in size.T)
         cells = [f"{len(table.image_ids):,}", f"{len(table.image_ids) - used:,}", f"{len(table):,}"]
-        cells += [f"{_mean(labelled):.1f} of {table.num_keypoints}", f"{width:.0f} x {height:.0f}"]
+        mean = labelled.mean() if len(labelled) else 0
+        cells += [f"{mean:.1f} of {table.num_keypoints}", f"{width:.0f} x {height:.0f}"]
         cells += [f"{_median(filled):.0%}"]
         rows += f'<tr><th scope="row">{escape(name)}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
     head = "".join(f'<th scope="col">{text}</th>' for text in ("set", *heads))
@@ -204,7 +205,3 @@ def _size(parts: Sequence[str]) -> int:
 
 def _median(values: NDArray[Any]) -> float:
     return float(np.median(values)) if len(values) else 0.0
-
-
-def _mean(values: NDArray[Any]) -> float:
-    return float(values.mean()) if len(values) else 0.0

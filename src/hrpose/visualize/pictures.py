@@ -141,10 +141,10 @@ def keypoint_colours(skeleton: Skeleton) -> list[Colour]:
     return [SIDE_COLOURS[side] for side in skeleton.sides]
 
 
-def limb_colours(skeleton: Skeleton) -> list[Colour]:
-    """Return the colour of each edge by its side: an edge from a side to the middle belongs to the side."""
+def limb_sides(skeleton: Skeleton) -> list[str]:
+    """Return the side of each edge: an edge from a side to the middle belongs to the side."""
     pairs = [{skeleton.sides[start], skeleton.sides[end]} - {"middle"} for start, end in skeleton.edges]
-    return [SIDE_COLOURS[pair.pop() if len(pair) == 1 else "middle"] for pair in pairs]
+    return [pair.pop() if len(pair) == 1 else "middle" for pair in pairs]
 
 
 def id_colours(instance_ids: NDArray[np.integer[Any]]) -> list[Colour]:

@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from hrpose.metrics.functional.matching import RECALLS, Matches
+from hrpose.metrics.functional.matching import RECALLS, Matches, precision_at_recalls
 from hrpose.metrics.functional.oks import Floats
-
-_TINY = np.spacing(1)
 
 
 def bootstrap_average_precision(matches: Matches, *, num_samples: int = 1000, seed: int = 0) -> Floats:
@@ -91,7 +89,7 @@ class _Category:
 
     def average_precisions(self, weights: Floats) -> Floats:
         """Return the AP at each threshold (T,) with weighted images; (0,) without annotated instances."""
-        num_instances = weights @ self.instances
+        num_instances = float(weights @ self.instances)
         if num_instances == 0:
             return np.zeros(0)
         weight = weights[self.images]
@@ -100,7 +98,5 @@ class _Category:
             if len(right):
                 found = np.cumsum(weight[right])
                 counted = np.cumsum(weight * self.counted[row])[right]
-                best = np.maximum.accumulate((found / (counted + _TINY))[::-1])[::-1]
-                place = np.searchsorted(found / num_instances, RECALLS, side="left")
-                aps[row] = best[place[place < len(right)]].sum() / len(RECALLS)
+                aps[row] = precision_at_recalls(found, counted, num_instances).sum() / len(RECALLS)
         return aps

@@ -361,13 +361,20 @@ def _curves(taken: NDArray[np.bool_], ignored: NDArray[np.bool_], num_instances:
         right = np.flatnonzero(hits & ~skipped)
         if len(right):
             found = np.arange(1.0, len(right) + 1)
-            counted = right + 1 - np.cumsum(skipped)[right]
-            best = np.maximum.accumulate((found / (counted + _TINY))[::-1])[::-1]
-            share = found / num_instances
-            place = np.searchsorted(share, RECALLS, side="left")
-            precision[row, place < len(right)] = best[place[place < len(right)]]
-            recall[row] = share[-1]
+            reached = precision_at_recalls(found, right + 1 - np.cumsum(skipped)[right], num_instances)
+            precision[row, : len(reached)] = reached
+            recall[row] = found[-1] / num_instances
     return precision, recall
+
+
+def precision_at_recalls(found: Floats, counted: NDArray[Any], num_instances: float) -> Floats:
+    """Compute the highest precision at each of `RECALLS` or a higher recall, up to the highest one that is reached.
+
+    For each correct prediction, `found` is the number of correct predictions so far and `counted` that of all predictions.
+    """
+    best = np.maximum.accumulate((found / (counted + _TINY))[::-1])[::-1]
+    place = np.searchsorted(found / num_instances, RECALLS, side="left")
+    return best[place[place < len(found)]]
 
 
 def _mean(table: Floats) -> float:

@@ -124,9 +124,9 @@ def pckh_table(errors: ArrayLike, labelled: ArrayLike) -> dict[str, float]:
         )
     shares = 100 * pck(distances, mask, 0.5)
     table = {name: float(shares[list(keypoints)].mean()) for name, keypoints in _GROUPS.items()}
-    table["Mean"] = _benchmark_mean(distances, mask, 0.5)
-    for threshold in (0.11, 0.10):
-        table[f"Mean@{threshold:.2f}"] = _benchmark_mean(distances, mask, threshold)
+    counted = [keypoint for keypoint in range(NUM_MPII_KEYPOINTS) if keypoint not in _NOT_IN_MEAN]
+    for name, threshold in (("Mean", 0.5), ("Mean@0.11", 0.11), ("Mean@0.10", 0.10)):
+        table[name] = 100 * mean_pck(distances[:, counted], mask[:, counted], threshold)
     return table
 
 
@@ -164,11 +164,6 @@ def jhmdb_table(
             numbers[f"{name} {suffix}"] = float(sum(shares[place] / len(places) for place in places))
         numbers[suffix] = float(shares[shares >= 0].mean()) if (shares >= 0).any() else -1.0
     return numbers
-
-
-def _benchmark_mean(errors: Floats, labelled: NDArray[np.bool_], threshold: float) -> float:
-    counted = [keypoint for keypoint in range(NUM_MPII_KEYPOINTS) if keypoint not in _NOT_IN_MEAN]
-    return 100 * mean_pck(errors[:, counted], labelled[:, counted], threshold)
 
 
 @dataclass(frozen=True, eq=False)
