@@ -92,12 +92,8 @@ def predict_maps(
 ) -> tuple[Tensor, Tensor]:
     """Run a bottom-up network, optionally on mirrored images too: heatmaps are averaged, tags concatenated.
 
-    Args:
-        net: images (B, 3, H, W) to [(B, 2K, h', w'), (B, K, h, w)], such as `HigherHRNet`; in eval mode.
-        images: (B, 3, H, W) normalised RGB.
-        codec: converts the outputs for mirrored images.
-        flip_test: whether to use the outputs for mirrored images too.
-        flip_permutation: K indices; entry k is the mirrored keypoint of keypoint k.
+    The network maps images (B, 3, H, W) to [(B, 2K, h', w'), (B, K, h, w)], as `HigherHRNet` does. For the other arguments see
+    `predict_heatmaps`.
 
     Returns:
         heatmaps (B, K, h, w) and tags (B, K, T, h, w), float32; T is 2 with a flip test, else 1.

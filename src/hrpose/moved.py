@@ -44,6 +44,7 @@ MOVED: Mapping[str, str] = {
     "hrpose.estimator.detectors.function": "hrpose.estimator.detectors.boxes",
     "hrpose.estimator.exported": "hrpose.estimator.exported_engine",
     "hrpose.export.ties": "hrpose.export.check",
+    "hrpose.losses.likelihood": "hrpose.losses.coordinates",
     "hrpose.losses.simcc": "hrpose.losses.coordinates",
     "hrpose.media.archive_index": "hrpose.media.archives",
     "hrpose.media.exif": "hrpose.media.headers",
@@ -69,6 +70,7 @@ MOVED: Mapping[str, str] = {
     "hrpose.skeletons.whole_bodies": "hrpose.skeletons.known",
     "hrpose.tasks.reading": "hrpose.tasks.evaluate",
     "hrpose.tasks.trainer": "hrpose.tasks.assemble",
+    "hrpose.tracking.assignment": "hrpose.tracking.tracker",
     "hrpose.visualize.heatmaps": "hrpose.visualize.sheets",
     "hrpose.visualize.painter": "hrpose.visualize.poses",
 }

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from hrpose.losses import RLELoss
-from hrpose.losses.likelihood import RealNVP
+from hrpose.losses.coordinates import RealNVP
 
 ANSWERS = torch.tensor([[[0.5, 0.3, 0.1, 0.2], [0.9, 0.9, 0.05, 0.5]]])
 TARGET = torch.tensor([[[0.4, 0.3], [0.9, 0.4]]])

@@ -8,7 +8,6 @@ from hrpose.metrics.functional import Calibration
 from hrpose.report.charts import (
     WIDTH,
     Bar,
-    Counts,
     Line,
     draw_bars,
     draw_calibration,
@@ -64,7 +63,7 @@ def heights(chart: str) -> list[float]:
 
 
 def test_columns_are_shares_of_their_distribution() -> None:
-    distributions = [Counts("a", np.array([1, 0, 3]), "s1"), Counts("b", np.array([20, 0, 20]), "outline")]
+    distributions = {"a": np.array([1, 0, 3]), "b": np.array([20, 0, 20])}
     chart = draw_histogram(["0", "1", "2"], distributions, name="h", x_title="x", reference=1.5)
     quarter, most, half, other = heights(chart)
     assert abs(most - 3 * quarter) < 0.3
@@ -75,7 +74,7 @@ def test_columns_are_shares_of_their_distribution() -> None:
 
 
 def test_empty_distributions_have_no_columns() -> None:
-    assert heights(draw_histogram(["0"], [Counts("a", np.zeros(1, int), "s1")], name="h", x_title="x")) == []
+    assert heights(draw_histogram(["0"], {"a": np.zeros(1, int)}, name="h", x_title="x")) == []
 
 
 def test_the_bar_of_occluded_follows_that_of_visible() -> None:

@@ -60,7 +60,7 @@ def test_ids_are_kept_through_crossings(films, matcher, missed):
 
 def test_without_motion_ids_are_exchanged(films, monkeypatch):
     """Compared with their last positions instead of the expected ones, instances are confused."""
-    monkeypatch.setattr(tracker._Track, "at", lambda self, time: self.keypoints)
+    monkeypatch.setattr(tracker.Observation, "at", lambda self, time: self.keypoints)
     mixed = [follow(film, "greedy", missed=0.1) for film in films]
     assert any(len(mine) > 1 for numbers in mixed for mine in numbers.values())
 
@@ -164,7 +164,7 @@ def test_ids_change_as_often_as_documented(monkeypatch):
         return sum(len(mine) - 1 for people in numbers for mine in people.values())
 
     assert [count(matcher) <= 9 for matcher in ("greedy", "hungarian")] == [True, True]
-    monkeypatch.setattr(tracker._Track, "at", lambda self, time: self.keypoints)
+    monkeypatch.setattr(tracker.Observation, "at", lambda self, time: self.keypoints)
     assert count("greedy") > 20
 
 

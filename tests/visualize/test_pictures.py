@@ -6,7 +6,7 @@ import pytest
 
 from hrpose.skeletons import COCO, MPII, Skeleton
 from hrpose.visualize import save_image, tile
-from hrpose.visualize.pictures import SIDE_COLOURS, keypoint_colours, limb_colours, resize, scale_points, score_colours
+from hrpose.visualize.pictures import SIDE_COLOURS, keypoint_colours, limb_sides, resize, scale_points, score_colours
 
 LEFT, RIGHT, MIDDLE = (SIDE_COLOURS[side] for side in ("left", "right", "middle"))
 
@@ -88,17 +88,17 @@ def test_keypoints_have_the_colour_of_their_side():
     assert keypoint_colours(MPII) == [RIGHT] * 3 + [LEFT] * 3 + [MIDDLE] * 4 + [RIGHT] * 3 + [LEFT] * 3
 
 
-def test_limbs_have_the_colour_of_their_side_or_of_the_middle():
+def test_limbs_have_the_side_of_their_keypoints_or_the_middle():
     skeleton = Skeleton.from_names(
         ["l_wing", "r_wing", "beak", "tail"], edges=[(0, 1), (0, 2), (2, 1), (2, 3), (0, 0)], sigmas=[0.1] * 4
     )
-    assert limb_colours(skeleton) == [MIDDLE, LEFT, RIGHT, MIDDLE, LEFT]
+    assert limb_sides(skeleton) == ["middle", "left", "right", "middle", "left"]
 
 
 def test_coco_has_as_many_left_limbs_as_right_ones():
-    colours = limb_colours(COCO)
-    assert colours.count(LEFT) == colours.count(RIGHT) == 8
-    assert len(colours) == 19
+    sides = limb_sides(COCO)
+    assert sides.count("left") == sides.count("right") == 8
+    assert len(sides) == 19
 
 
 def test_sides_differ_enough_in_lightness_or_hue():

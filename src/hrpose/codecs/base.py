@@ -23,19 +23,16 @@ class Codec(Protocol):
     @property
     def input_size(self) -> tuple[int, int]:
         """Width and height of the network input in pixels."""
-        ...
 
     @property
     def grid(self) -> Grid:
         """The pixel grid of the crops, which the data module uses."""
-        ...
 
     def num_channels(self, num_keypoints: int) -> int:
         """Return the number of output channels: heatmaps, or rows of coordinates or bins.
 
         The channels of a keypoint are adjacent; the first one has its position.
         """
-        ...
 
     def encode(self, keypoints: Tensor, visibility: Tensor) -> tuple[Tensor, Tensor]:
         """Compute targets.
@@ -51,7 +48,6 @@ class Codec(Protocol):
         Raises:
             ValueError: if the shapes do not match.
         """
-        ...
 
     def decode(self, outputs: Tensor, /) -> tuple[Tensor, Tensor]:
         """Compute keypoints from network outputs.
@@ -66,7 +62,6 @@ class Codec(Protocol):
         Raises:
             ValueError: if the shape is not the codec's.
         """
-        ...
 
     def flip_back(self, outputs: Tensor, flip_permutation: Sequence[int], /) -> Tensor:
         """Convert the outputs for mirrored images to those of the original images, of the same shape.
@@ -78,7 +73,6 @@ class Codec(Protocol):
         Raises:
             ValueError: if `flip_permutation` is not a permutation of the K keypoints, or the shape is not the codec's.
         """
-        ...
 
 
 def check_sizes(codec: Any, *, least: int = 1) -> None:

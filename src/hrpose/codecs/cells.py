@@ -66,11 +66,9 @@ def divide_by_size(points: Tensor, visibility: Tensor, size: tuple[int, int]) ->
 
 
 def highest_cells(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
-    """Find the first highest cell of heatmaps (B, K, h, w) in row order.
+    """Return the first highest cell of heatmaps (B, K, h, w) in row order, (B, K, 2) int64, and its height (B, K).
 
-    Returns:
-        cells: (B, K, 2) int64; (0, 0) unless the highest cell is positive.
-        scores: (B, K), its height.
+    The cell is (0, 0) unless it is positive.
     """
     cell = first_argmax(heatmaps.flatten(2))
     x, y = cell % heatmaps.shape[3], cell // heatmaps.shape[3]
@@ -116,11 +114,7 @@ def flipped_back(heatmaps: Tensor, flip_permutation: Sequence[int], grid: Grid) 
 
 
 def swap_pairs(outputs: Tensor, flip_permutation: Sequence[int]) -> Tensor:
-    """Exchange the outputs (B, K, ...) of mirror pairs.
-
-    Raises:
-        ValueError: if `flip_permutation` is not a permutation of the K keypoints.
-    """
+    """Exchange the outputs (B, K, ...) of mirror pairs."""
     check_permutation(flip_permutation, outputs.shape[1])
     rows = outputs.unbind(1)
     return torch.stack([rows[index] for index in flip_permutation], dim=1)
@@ -147,15 +141,8 @@ def draw_gaussians(
     """Draw a Gaussian of height 1 for each keypoint: target (B, K, h, w) and target_weight (B, K, 1), float32.
 
     A keypoint with its square of 3 sigma around the anchor entirely outside, NaN or infinite has weight 0 and an empty heatmap.
-
-    Args:
-        centers: (B, K, 2) of the Gaussians.
-        anchors: (B, K, 2) centers of their squares.
-        visibility: (B, K); 0 is unlabelled.
-        heatmap_size: (width, height).
-        sigma: standard deviation.
-        truncated: whether the Gaussian is 0 outside its square.
-        whole_cells: whether the ends of the square are truncated to whole cells before they are compared with the heatmap.
+    Centers of Gaussians and anchors are (B, K, 2). `truncated` Gaussians are 0 outside their square; `whole_cells` truncates the
+    ends of the square to whole cells before they are compared with the heatmap.
     """
     radius = math.ceil(3 * sigma)
     weight = visibility.float().clamp(max=1)
@@ -201,11 +188,9 @@ def gaussian_blur(heatmaps: Tensor, kernel_size: int, *, mirrored_border: bool =
 
 
 def newton_steps(gradient: Tensor, hessian: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-    """Return the step to the extremum of a parabola, -H^-1 g, (..., 2); 0 where there is none.
+    """Return the step (..., 2) to the extremum of a parabola, -H^-1 g; 0 where there is none.
 
-    Args:
-        gradient: (..., 2) first derivatives in x and y.
-        hessian: second derivatives xx, xy, yy, each (...).
+    The gradient (..., 2) has the derivatives in x and y, the Hessian the second derivatives xx, xy and yy, each (...).
     """
     dx, dy = gradient.unbind(-1)
     dxx, dxy, dyy = hessian

@@ -41,11 +41,8 @@ def enlarge(maps: Tensor, size: tuple[int, int]) -> Tensor:
 def aggregate(outputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Average the heatmaps of one pass of the network at the size of the finest.
 
-    Args:
-        outputs: (B, 2K, h', w') heatmaps, then tags; optionally followed by finer heatmaps (B, K, h, w).
-
-    Returns:
-        heatmaps (B, K, h, w) and tags (B, K, 1, h, w) in float32.
+    From (B, 2K, h', w') heatmaps, then tags, optionally followed by finer heatmaps (B, K, h, w), compute heatmaps (B, K, h, w)
+    and tags (B, K, 1, h, w) in float32.
     """
     size = (outputs[-1].shape[2], outputs[-1].shape[3])
     num_keypoints = outputs[0].shape[1] // 2
@@ -163,9 +160,7 @@ def _search(heatmaps: Tensor, tags: Tensor, keypoints: Indices, centers: Floats)
     """Find the cell with the highest heatmap - round(|tag - center|) for each keypoint (Q,) and mean tag (Q, T), exactly.
 
     A block of cells is read only if its bound, from its highest heatmap and nearest possible tag, exceeds the best value so far.
-
-    Returns:
-        Positions (Q, 2) with quarter offset and values (Q,); 0 where the heatmap is not positive.
+    Return positions (Q, 2) with quarter offset and values (Q,); 0 where the heatmap is not positive.
     """
     size = height, width = heatmaps.shape[1], heatmaps.shape[2]
     flat, num_blocks = heatmaps.flatten(), height * width // _BLOCK**2

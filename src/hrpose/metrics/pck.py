@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from hrpose.metrics.functional.pck import (
 )
 from hrpose.structures import MpiiTruth, Poses, exact_int64
 
+_Array: TypeAlias = Tensor | NDArray[Any]
 PCKH_LOG_NAMES = {name: name.replace("Mean", "PCKh") if "Mean" in name else f"PCKh_{name}" for name in PCKH_COLUMNS}
 """Names of the numbers in logs: PCKh (Mean), PCKh@0.11, PCKh@0.10, PCKh_Head, ..."""
 
@@ -199,7 +200,7 @@ def _columns(num_keypoints: int) -> dict[str, tuple[int, torch.dtype]]:
 
 
 def _rows(
-    preds: Tensor, target: Tensor, sizes: Floats, labelled: Tensor | None, ids: Tensor | None, num_keypoints: int
+    preds: _Array, target: _Array, sizes: Floats, labelled: _Array | None, ids: _Array | None, num_keypoints: int
 ) -> dict[str, NDArray[Any]]:
     given, wanted = _numpy(preds), _numpy(target)
     if given.ndim != 3 or given.shape[1] != num_keypoints or given.shape[2] not in (2, 3):
@@ -216,7 +217,7 @@ def _rows(
         raise ValueError("Expected arguments `preds` and `target` to be finite where labelled, but got NaN or infinity.")
     keys = np.zeros((len(given), 2), dtype=np.int64)
     if ids is not None:
-        keys[:, 0], keys[:, 1] = exact_int64(ids.cpu().numpy(), "argument `ids`"), 1
+        keys[:, 0], keys[:, 1] = exact_int64(torch.as_tensor(ids).cpu().numpy(), "argument `ids`"), 1
     return {"rows": np.concatenate([errors, mask], axis=1), "keys": keys}
 
 
@@ -233,14 +234,8 @@ def _rows_of_poses(poses: Poses, truth: MpiiTruth | None) -> dict[str, NDArray[A
             f"Expected instance ids of poses to be indices of the ground truth, 0 to {len(truth) - 1}, but found "
             f"{unknown[:5].tolist()}."
         )
-    rows = _rows(
-        torch.from_numpy(poses.keypoints) + 1,
-        torch.from_numpy(truth.keypoints[ids]),
-        head_sizes(truth.head_boxes[ids]),
-        torch.from_numpy(truth.labelled[ids]),
-        torch.from_numpy(ids),
-        NUM_MPII_KEYPOINTS,
-    )
+    sizes = head_sizes(truth.head_boxes[ids])
+    rows = _rows(poses.keypoints + 1, truth.keypoints[ids], sizes, truth.labelled[ids], ids, NUM_MPII_KEYPOINTS)
     triplets = np.concatenate([poses.keypoints, poses.keypoint_scores[..., None]], axis=2)
     return {**rows, "poses": triplets.reshape(len(ids), -1)}
 
@@ -260,7 +255,7 @@ def _unpack(tables: dict[str, NDArray[Any]]) -> tuple[Floats, NDArray[np.bool_]]
     return errors, labelled > 0
 
 
-def _numpy(value: Tensor) -> Floats:
+def _numpy(value: _Array) -> Floats:
     """Convert to a float64 array."""
     array: Floats = torch.as_tensor(value).detach().to("cpu", torch.float64).numpy()
     return array

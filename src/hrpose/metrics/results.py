@@ -98,11 +98,7 @@ def read_scored_results(
 
 
 def read_result_rows(file: Path) -> list[dict[str, Any]]:
-    """Read the rows of a result file.
-
-    Raises:
-        ValueError: if there is no such file, or it is not a JSON list of objects.
-    """
+    """Read the rows of a result file; raise ValueError if it is not a JSON list of objects."""
     if not file.is_file():
         raise ValueError(f"Expected a COCO result file at {file}, but there is no such file.")
     try:
@@ -120,11 +116,7 @@ def read_result_rows(file: Path) -> list[dict[str, Any]]:
 def read_entries(file: Path, num_instances: int, num_keypoints: int) -> Floats:
     """Read the rows {entry, keypoints [x, y, score] * K} of a result file for PCKh; `entry` is an index from 0 to N - 1.
 
-    Returns:
-        (N, K, 2) in image pixels counted from 0, NaN for instances without row.
-
-    Raises:
-        ValueError: with file and rows, if a row is invalid.
+    Return keypoints (N, K, 2) in image pixels counted from 0, NaN for instances without row.
     """
     rows = read_result_rows(file)
     for name in ("entry", "keypoints"):

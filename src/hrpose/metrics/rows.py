@@ -42,193 +42,180 @@ class Rows:
 
 
 def rows_from_poses(poses: Poses, num_keypoints: int, category_id: int) -> Rows:
-    """Pack estimated poses, all of one category.
-
-    Raises:
-        ValueError: if the number of keypoints is not K, a coordinate or score is not finite, or an id is not a 64-bit integer.
-    """
+    """Pack estimated poses, all of one category; raise ValueError if they are invalid."""
     if poses.keypoints.shape[1:] != (num_keypoints, 2):
         raise ValueError(
             f"Expected `poses` to have {num_keypoints} keypoints, one per sigma, but got shape {poses.keypoints.shape}."
         )
     number = len(poses)
-    unknown = np.full((number, 5), np.nan)
-    triplets = np.concatenate([poses.keypoints, poses.keypoint_scores[..., None]], axis=-1)
-    triplets = triplets.reshape(number, 3 * num_keypoints)
-    values = np.concatenate([poses.scores[:, None], unknown, poses.center, poses.scale, triplets], axis=1)
-    _check_finite(values[:, [0, *range(6, values.shape[1])]], "poses", "coordinates, boxes and scores")
+    triplets = _flat(np.concatenate([poses.keypoints, poses.keypoint_scores[..., None]], axis=-1))
+    known = np.column_stack([poses.scores, poses.center, poses.scale, triplets])
+    _check_finite(known, "poses", "coordinates, boxes and scores")
     one = np.ones(number, dtype=np.int64)
     return Rows(
         images=np.stack([exact_int64(poses.image_ids, "poses.image_ids"), one, one, 0 * one], axis=1),
         prediction_keys=np.stack([one * category_id, exact_int64(poses.instance_ids, "poses.instance_ids"), one], axis=1),
-        prediction_rows=values,
+        prediction_rows=np.column_stack([known[:, :1], np.full((number, 5), np.nan), known[:, 1:]]),
         target_keys=np.zeros((0, 5), dtype=np.int64),
         target_rows=np.zeros((0, NUM_TARGET_VALUES + 3 * num_keypoints)),
     )
 
 
 def rows_from_images(preds: Sequence[Mapping[str, Any]], target: Sequence[Mapping[str, Any]] | None, num_keypoints: int) -> Rows:
-    """Pack one dict of predictions and one dict of annotated instances per image; see `KeypointMetric.update`.
-
-    Raises:
-        ValueError: if an entry is missing, unknown, of the wrong shape or NaN, or an id is not a 64-bit integer.
-    """
-    pairs = _image_pairs(preds, target)
-    images, predictions, instances = [], [], []
-    for position, (prediction, annotation) in enumerate(pairs):
-        keys, values = _prediction_table(prediction, f"preds[{position}]", num_keypoints)
-        predictions.append((keys, values))
-        number = 0
-        if target is not None:
-            instances.append(_target_table(annotation, f"target[{position}]", num_keypoints))
-            number = len(instances[-1][0])
-        image_id = _image_id(prediction, annotation, position)
-        images.append((0 if image_id is None else image_id, image_id is not None, len(keys), number))
-    no_predictions = (np.zeros((0, 3), np.int64), np.zeros((0, NUM_PREDICTION_VALUES + 3 * num_keypoints)))
-    no_instances = (np.zeros((0, 5), np.int64), np.zeros((0, NUM_TARGET_VALUES + 3 * num_keypoints)))
-    return Rows(
-        np.array(images, dtype=np.int64).reshape(-1, 4),
-        *(np.concatenate(parts) for parts in zip(no_predictions, *predictions, strict=True)),
-        *(np.concatenate(parts) for parts in zip(no_instances, *instances, strict=True)),
-    )
-
-
-def _image_pairs(
-    preds: Sequence[Mapping[str, Any]], target: Sequence[Mapping[str, Any]] | None
-) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
-    for name, value in (("preds", preds), ("target", preds if target is None else target)):
+    """Pack one dict of predictions and one dict of annotated instances per image; see `KeypointMetric.update`."""
+    for name, value in (("preds", preds), ("target", () if target is None else target)):
         if not isinstance(value, Sequence) or not all(isinstance(item, Mapping) for item in value):
             raise ValueError(
                 f"Expected argument `{name}` to be a sequence of dicts, one per image, but got {type(value).__name__}."
             )
     if target is not None and len(preds) != len(target):
         raise ValueError(f"Expected `preds` and `target` of the same length, but got {len(preds)} and {len(target)}.")
-    return list(zip(preds, [{}] * len(preds) if target is None else target, strict=True))
-
-
-def _prediction_table(item: Mapping[str, Any], where: str, num_keypoints: int) -> tuple[Indices, Floats]:
-    _check_names(item, where, _PREDICTION_NAMES, required=("keypoints", "scores"))
-    keypoints = _keypoints(item["keypoints"], where, num_keypoints, widths=(2, 3))
-    number = len(keypoints)
-    if keypoints.shape[2] == 2:
-        keypoints = np.concatenate([keypoints, np.ones((number, num_keypoints, 1))], axis=2)
-    _check_finite(keypoints, f"{where}['keypoints']", "coordinates and scores")
-    scores = _column(item["scores"], where, "scores", number)
-    _check_finite(scores, f"{where}['scores']", "scores")
-    boxes = _boxes(item, where, number)
-    areas = _column(item["areas"], where, "areas", number) if "areas" in item else boxes[:, 2] * boxes[:, 3]
-    unknown = np.full((number, 4), np.nan)
-    values = np.concatenate(
-        [scores[:, None], areas[:, None], boxes, unknown, keypoints.reshape(number, 3 * num_keypoints)], axis=1
+    images = []
+    predictions = [(np.zeros((0, 3), np.int64), np.zeros((0, NUM_PREDICTION_VALUES + 3 * num_keypoints)))]
+    instances = [(np.zeros((0, 5), np.int64), np.zeros((0, NUM_TARGET_VALUES + 3 * num_keypoints)))]
+    for position, item in enumerate(preds):
+        entries = [_Entries(item, f"preds[{position}]", _PREDICTION_NAMES, num_keypoints, widths=(2, 3))]
+        predictions.append(_prediction_table(entries[0]))
+        number = 0
+        if target is not None:
+            entries.append(_Entries(target[position], f"target[{position}]", _TARGET_NAMES, num_keypoints, widths=(3,)))
+            instances.append(_target_table(entries[1]))
+            number = entries[1].number
+        image_ids = {image_id for entry in entries for image_id in entry.image_ids()}
+        if len(image_ids) > 1:
+            raise ValueError(
+                f"Expected preds[{position}] and target[{position}] to be of the same image, but got image_id "
+                f"{sorted(image_ids)}."
+            )
+        images.append((sum(image_ids), len(image_ids), entries[0].number, number))
+    return Rows(
+        np.array(images, dtype=np.int64).reshape(-1, 4),
+        *(np.concatenate(parts) for parts in zip(*predictions, strict=True)),
+        *(np.concatenate(parts) for parts in zip(*instances, strict=True)),
     )
-    return _keys(item, where, number), values
 
 
-def _target_table(item: Mapping[str, Any], where: str, num_keypoints: int) -> tuple[Indices, Floats]:
-    _check_names(item, where, _TARGET_NAMES, required=("keypoints", "area"))
-    keypoints = _keypoints(item["keypoints"], where, num_keypoints, widths=(3,))
-    number = len(keypoints)
+class _Entries:
+    """The checked entries of a dict of `update`, which is at the place `where` of the arguments.
+
+    `names` are the entries that it may have, the two required ones first.
+    """
+
+    def __init__(
+        self, item: Mapping[str, Any], where: str, names: Sequence[str], num_keypoints: int, *, widths: Sequence[int]
+    ) -> None:
+        if missing := [name for name in names[:2] if name not in item]:
+            raise ValueError(
+                f"Expected {where} to have {' and '.join(names[:2])}, but {missing} is missing. Other entries: "
+                f"{', '.join(names)}."
+            )
+        if unknown := [name for name in item if name not in names]:
+            raise ValueError(f"Expected entries {', '.join(names)} in {where}, but got {unknown}.")
+        self.item, self.where = item, where
+        keypoints: Floats = np.array(self._array("keypoints"), dtype=np.float64)
+        if not keypoints.size and keypoints.ndim < 3:
+            keypoints = np.zeros((0, num_keypoints, widths[-1]))
+        if keypoints.ndim != 3 or keypoints.shape[1] != num_keypoints or keypoints.shape[2] not in widths:
+            wanted = " or ".join(f"(N, {num_keypoints}, {width})" for width in widths)
+            raise ValueError(f"Expected {where}['keypoints'] to be {wanted}, one keypoint per sigma, but got {keypoints.shape}.")
+        self.keypoints, self.number = keypoints, len(keypoints)
+
+    def numbers(self, name: str, default: Floats | None = None) -> Floats:
+        """Return one number per row, (N,)."""
+        if default is not None and name not in self.item:
+            return default
+        column: Floats = np.array(self._array(name), dtype=np.float64)
+        if column.shape != (self.number,):
+            raise ValueError(
+                f"Expected {self.where}['{name}'] to be ({self.number},), one per row of keypoints, but got {column.shape}."
+            )
+        return column
+
+    def integers(self, name: str, default: Indices) -> Indices:
+        """Return one integer per row, (N,)."""
+        if name not in self.item:
+            return default
+        self.numbers(name)
+        return exact_int64(self._array(name), f"{self.where}['{name}']")
+
+    def boxes(self) -> Floats:
+        """Return the boxes xywh (N, 4), NaN if not given."""
+        if "boxes" not in self.item:
+            return np.full((self.number, 4), np.nan)
+        boxes: Floats = np.array(self._array("boxes"), dtype=np.float64)
+        boxes = boxes.reshape(-1, 4) if not boxes.size else boxes
+        if boxes.shape != (self.number, 4):
+            raise ValueError(
+                f"Expected {self.where}['boxes'] to be ({self.number}, 4) xywh, one per row of keypoints, but got {boxes.shape}."
+            )
+        _check_finite(boxes, f"{self.where}['boxes']", "numbers")
+        return boxes
+
+    def keys(self) -> Indices:
+        """Return category (0 if not given), id (row if not given) and whether the id was given, (N, 3)."""
+        labels = self.integers("labels", np.zeros(self.number, np.int64))
+        ids = self.integers("ids", np.arange(self.number))
+        values, counts = np.unique(ids, return_counts=True)
+        if len(values) != self.number:
+            raise ValueError(f"Expected {self.where}['ids'] to be unique, but got {values[counts > 1].tolist()} more than once.")
+        return np.column_stack([labels, ids, np.full(self.number, "ids" in self.item)]).astype(np.int64)
+
+    def image_ids(self) -> list[int]:
+        """Return the id of the image, if it is given."""
+        if "image_id" not in self.item:
+            return []
+        return [int(exact_int64(self._array("image_id"), f"{self.where}['image_id']").reshape(()))]
+
+    def _array(self, name: str) -> NDArray[Any]:
+        value = self.item[name]
+        if isinstance(value, torch.Tensor):
+            return value.detach().to("cpu", torch.float64 if value.is_floating_point() else value.dtype).numpy()
+        try:
+            array = np.asarray(value)
+        except ValueError:  # rows of different lengths
+            array = np.array(None)
+        if array.dtype.kind not in "biuf":
+            raise ValueError(
+                f"Expected {self.where}['{name}'] to be a tensor or an array of numbers, but got {type(value).__name__}."
+            )
+        return array
+
+
+def _prediction_table(entries: _Entries) -> tuple[Indices, Floats]:
+    keypoints = entries.keypoints
+    if keypoints.shape[2] == 2:
+        keypoints = np.concatenate([keypoints, np.ones((*keypoints.shape[:2], 1))], axis=2)
+    _check_finite(keypoints, f"{entries.where}['keypoints']", "coordinates and scores")
+    scores, boxes = entries.numbers("scores"), entries.boxes()
+    _check_finite(scores, f"{entries.where}['scores']", "scores")
+    areas = entries.numbers("areas", boxes[:, 2] * boxes[:, 3])
+    crops = np.full((entries.number, 4), np.nan)
+    return entries.keys(), np.column_stack([scores, areas, boxes, crops, _flat(keypoints)])
+
+
+def _target_table(entries: _Entries) -> tuple[Indices, Floats]:
+    keypoints, where = entries.keypoints, entries.where
     unlabelled = ~(keypoints[..., 2] > 0)
     _check_finite(keypoints[~unlabelled], f"{where}['keypoints']", "coordinates of labelled keypoints")
-    keypoints = np.where(unlabelled[..., None], 0.0, keypoints)
-    area = _column(item["area"], where, "area", number)
+    area, boxes = entries.numbers("area"), entries.boxes()
     if not (np.isfinite(area) & (area >= 0)).all():
         raise ValueError(f"Expected {where}['area'] to be finite and not negative, but got {area.tolist()}.")
-    boxes = _boxes(item, where, number)
     if (unlabelled.all(axis=1) & np.isnan(boxes).any(axis=1)).any():
         raise ValueError(f"Expected `boxes` in {where} for instances without labelled keypoints, but got none. Add boxes (M, 4).")
-    iscrowd = _column(item["iscrowd"], where, "iscrowd", number) if "iscrowd" in item else np.zeros(number)
-    values = np.concatenate([area[:, None], boxes, keypoints.reshape(number, 3 * num_keypoints)], axis=1)
-    if "num_keypoints" in item:
-        stated = _integers(item["num_keypoints"], where, "num_keypoints", number)
-    else:
-        stated = np.count_nonzero(~unlabelled, axis=1)
-    return np.column_stack([_keys(item, where, number), iscrowd != 0, stated]).astype(np.int64), values
+    iscrowd = entries.numbers("iscrowd", np.zeros(entries.number)) != 0
+    stated = entries.integers("num_keypoints", np.count_nonzero(~unlabelled, axis=1))
+    values = np.column_stack([area, boxes, _flat(np.where(unlabelled[..., None], 0.0, keypoints))])
+    return np.column_stack([entries.keys(), iscrowd, stated]).astype(np.int64), values
 
 
-def _keys(item: Mapping[str, Any], where: str, number: int) -> Indices:
-    """Return category (0 if not given), id (row if not given) and whether the id was given, (N, 3)."""
-    labels = _integers(item["labels"], where, "labels", number) if "labels" in item else np.zeros(number, np.int64)
-    ids = _integers(item["ids"], where, "ids", number) if "ids" in item else np.arange(number)
-    if len(np.unique(ids)) != number:
-        values, counts = np.unique(ids, return_counts=True)
-        raise ValueError(f"Expected {where}['ids'] to be unique, but got {values[counts > 1].tolist()} more than once.")
-    return np.column_stack([labels, ids, np.full(number, "ids" in item)]).astype(np.int64)
-
-
-def _image_id(prediction: Mapping[str, Any], annotation: Mapping[str, Any], position: int) -> int | None:
-    given = {
-        int(exact_int64(_array(item["image_id"], where, "image_id"), f"{where}['image_id']").reshape(()))
-        for item, where in ((prediction, f"preds[{position}]"), (annotation, f"target[{position}]"))
-        if "image_id" in item
-    }
-    if len(given) > 1:
-        raise ValueError(
-            f"Expected preds[{position}] and target[{position}] to be of the same image, but got image_id {sorted(given)}."
-        )
-    return given.pop() if given else None
-
-
-def _check_names(item: Mapping[str, Any], where: str, names: Sequence[str], required: Sequence[str]) -> None:
-    missing = [name for name in required if name not in item]
-    if missing:
-        raise ValueError(
-            f"Expected {where} to have {' and '.join(required)}, but {missing} is missing. Other entries: {', '.join(names)}."
-        )
-    unknown = [name for name in item if name not in names]
-    if unknown:
-        raise ValueError(f"Expected entries {', '.join(names)} in {where}, but got {unknown}.")
+def _flat(keypoints: Floats) -> Floats:
+    """Return keypoints (N, K, 3) as rows (N, 3 K)."""
+    return keypoints.reshape(len(keypoints), keypoints.shape[1] * 3)
 
 
 def _check_finite(values: Floats, where: str, what: str) -> None:
     if not np.isfinite(values).all():
         raise ValueError(f"Expected {where} to have finite {what}, but got NaN or infinity.")
-
-
-def _array(value: Any, where: str, name: str) -> NDArray[Any]:
-    if isinstance(value, torch.Tensor):
-        return value.detach().to("cpu", torch.float64 if value.is_floating_point() else value.dtype).numpy()
-    try:
-        array = np.asarray(value)
-    except ValueError:  # rows of different lengths
-        array = np.array(None)
-    if array.dtype.kind not in "biuf":
-        raise ValueError(f"Expected {where}['{name}'] to be a tensor or an array of numbers, but got {type(value).__name__}.")
-    return array
-
-
-def _keypoints(value: Any, where: str, num_keypoints: int, widths: Sequence[int]) -> Floats:
-    keypoints: Floats = np.array(_array(value, where, "keypoints"), dtype=np.float64)
-    if not keypoints.size and keypoints.ndim < 3:
-        return np.zeros((0, num_keypoints, widths[-1]))
-    if keypoints.ndim != 3 or keypoints.shape[1] != num_keypoints or keypoints.shape[2] not in widths:
-        wanted = " or ".join(f"(N, {num_keypoints}, {width})" for width in widths)
-        raise ValueError(f"Expected {where}['keypoints'] to be {wanted}, one keypoint per sigma, but got {keypoints.shape}.")
-    return keypoints
-
-
-def _column(value: Any, where: str, name: str, number: int) -> Floats:
-    column: Floats = np.array(_array(value, where, name), dtype=np.float64)
-    if column.shape != (number,):
-        raise ValueError(f"Expected {where}['{name}'] to be ({number},), one per row of keypoints, but got {column.shape}.")
-    return column
-
-
-def _integers(value: Any, where: str, name: str, number: int) -> Indices:
-    _column(value, where, name, number)
-    return exact_int64(_array(value, where, name), f"{where}['{name}']")
-
-
-def _boxes(item: Mapping[str, Any], where: str, number: int) -> Floats:
-    """Return the boxes xywh (N, 4), NaN if not given."""
-    if "boxes" not in item:
-        return np.full((number, 4), np.nan)
-    boxes: Floats = np.array(_array(item["boxes"], where, "boxes"), dtype=np.float64)
-    boxes = boxes.reshape(-1, 4) if not boxes.size else boxes
-    if boxes.shape != (number, 4):
-        raise ValueError(f"Expected {where}['boxes'] to be ({number}, 4) xywh, one per row of keypoints, but got {boxes.shape}.")
-    _check_finite(boxes, f"{where}['boxes']", "numbers")
-    return boxes
 
 
 @dataclass(frozen=True, eq=False)
@@ -274,13 +261,7 @@ class Predictions:
 
 
 def collect_predictions(rows: Rows, num_keypoints: int, *, area_keypoints: int | None = None) -> Predictions:
-    """Unpack the predictions of all processes.
-
-    Predictions without area get the area of the box around their first `area_keypoints` keypoints.
-
-    Raises:
-        ValueError: if an image occurs twice with different predictions without ids.
-    """
+    """Unpack the predictions of all processes; those without area get that of the box around their first `area_keypoints`."""
     image_ids = np.repeat(_number_images(rows.images), rows.images[:, 2])
     values = rows.prediction_rows
     kept = _once(image_ids, rows.prediction_keys[:, 1:3], values, rows.images[:, [0, 1, 2]], "preds")
@@ -354,14 +335,9 @@ def _number_images(images: Indices) -> Indices:
 
 
 def _once(image_ids: Indices, keys: Indices, values: Floats, images: Indices, name: str) -> Indices:
-    """Return the rows without duplicates of (image id, id), sorted by both.
+    """Return the rows without duplicates of (image id, id), sorted by both; duplicates without given id must be equal.
 
-    Args:
-        image_ids: (N,).
-        keys: (N, 2) id, and whether it was given.
-        values: (N, V).
-        images: (I, 3) image id, whether it was given, number of rows.
-        name: argument of the rows, for messages.
+    Keys (N, 2) are an id, and whether it was given; images (I, 3) an image id, whether it was given, and the number of rows.
     """
     order = np.lexsort((keys[:, 0], keys[:, 1], image_ids))
     columns = np.column_stack([image_ids, keys])[order]

@@ -23,13 +23,9 @@ def check_final_kernel(final_kernel: int) -> None:
 
 
 def check_images(images: Tensor, multiple: int, *, least: int = 1, heatmap_stride: int = 4) -> None:
-    """Raise ValueError unless a network accepts the images; nothing is checked while a graph is traced.
+    """Raise ValueError unless images (B, 3, H, W) have H and W of at least `least` that are multiples of `multiple`.
 
-    Args:
-        images: (B, 3, H, W).
-        multiple: H and W must be multiples of this stride of the coarsest features.
-        least: the smallest H and W.
-        heatmap_stride: input pixels per heatmap cell, for the message.
+    The message uses `heatmap_stride`, the input pixels per heatmap cell. Nothing is checked while a graph is traced.
     """
     if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
         return
@@ -52,19 +48,11 @@ class Backbone(Protocol):
     Its own heatmap head would get no gradients, which training in several processes refuses.
     """
 
-    @property
-    def feature_channels(self) -> Sequence[int]:
-        """Channels of the maps of `forward_features`."""
-        ...
-
-    @property
-    def feature_strides(self) -> Sequence[int]:
-        """Input pixels per cell of each map."""
-        ...
+    feature_channels: Sequence[int]  # channels of the maps of `forward_features`
+    feature_strides: Sequence[int]  # input pixels per cell of each map
 
     def forward_features(self, images: Tensor) -> list[Tensor]:
         """Map images (B, 3, H, W) to feature maps (B, C, H / stride, W / stride), finest first."""
-        ...
 
 
 def check_backbone(backbone: nn.Module) -> None:

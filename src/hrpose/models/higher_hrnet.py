@@ -121,4 +121,4 @@ def _upsampling(in_channels: int, width: int, num_blocks: int) -> nn.Sequential:
     enlarge = nn.Sequential(
         nn.ConvTranspose2d(in_channels, width, 4, stride=2, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)
     )
-    return nn.Sequential(enlarge, *(nn.Sequential(BasicBlock(width)) for _ in range(num_blocks)))
+    return nn.Sequential(enlarge, *(nn.Sequential(BasicBlock(width, width)) for _ in range(num_blocks)))

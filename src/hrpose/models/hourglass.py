@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hrpose.errors import check_counts
-from hrpose.models.checks import check_images
+from hrpose.models.checks import check_images, initialise
 
 _WHOLE_STRIDE = 32  # before the last pooling, which may drop an odd row or column
 _LEAST_SIDE = 64  # one cell at the coarsest resolution
@@ -62,15 +62,13 @@ class StackedHourglass(nn.Module):
         self.layer3 = nn.Sequential(Bottleneck(width, width))
         self.hg = nn.ModuleList(Hourglass(width, num_blocks) for _ in range(num_stacks))
         self.res = nn.ModuleList(_bottlenecks(width, num_blocks) for _ in range(num_stacks))
-        self.fc = nn.ModuleList(_conv_norm_relu(width) for _ in range(num_stacks))
-        heads = [nn.Conv2d(width, num_keypoints, 1) for _ in range(num_stacks)]
-        self.score = nn.ModuleList(heads)
+        self.fc = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(width, width, 1), nn.BatchNorm2d(width), nn.ReLU(inplace=True)) for _ in range(num_stacks)
+        )
+        self.score = nn.ModuleList(nn.Conv2d(width, num_keypoints, 1) for _ in range(num_stacks))
         self.fc_ = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in range(num_links))
         self.score_ = nn.ModuleList(nn.Conv2d(num_keypoints, width, 1) for _ in range(num_links))
-        for head in heads:
-            nn.init.normal_(head.weight, std=0.001)
-            assert head.bias is not None
-            nn.init.zeros_(head.bias)
+        initialise(self.score)
 
     def forward_features(self, images: Tensor) -> list[Tensor]:
         """Compute the input of the last stack's head, one map (B, width, H/4, W/4), from normalised images (B, 3, H, W).
@@ -155,7 +153,3 @@ class Bottleneck(nn.Module):
 
 def _bottlenecks(width: int, num_blocks: int) -> nn.Sequential:
     return nn.Sequential(*(Bottleneck(width, width) for _ in range(num_blocks)))
-
-
-def _conv_norm_relu(width: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(width, width, 1), nn.BatchNorm2d(width), nn.ReLU(inplace=True))

@@ -40,49 +40,58 @@ _NUM_BRANCHES = 4  # of stage 4
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut (He et al., CVPR 2016): the block of stages 2 to 4."""
+    """Two 3x3 convolutions and a shortcut (He et al., CVPR 2016): the block of stages 2 to 4, and of ResNet-18 and 34."""
 
-    def __init__(self, channels: int) -> None:
+    expansion = 1
+
+    def __init__(self, in_channels: int, width: int, stride: int = 1) -> None:
         super().__init__()
-        self.conv1 = conv3x3(channels, channels)
-        self.bn1 = nn.BatchNorm2d(channels)
-        self.conv2 = conv3x3(channels, channels)
-        self.bn2 = nn.BatchNorm2d(channels)
+        self.conv1 = conv3x3(in_channels, width, stride)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = conv3x3(width, width)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.downsample = _shortcut(in_channels, width, stride)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map (B, C, h, w) to (B, C, h, w)."""
+        """Map (B, in_channels, h, w) to (B, width, h / stride, w / stride)."""
         out = F.relu(self.bn1(self.conv1(features)), inplace=True)
         out = self.bn2(self.conv2(out))
-        out += features
+        out += self.downsample(features)
         return F.relu(out, inplace=True)
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 and 1x1 convolutions and a shortcut (He et al., CVPR 2016): the block of stage 1.
+    """1x1, 3x3 and 1x1 convolutions and a shortcut (He et al., CVPR 2016): the block of stage 1, and of ResNet-50, 101 and 152.
 
-    It has `width` channels between the 1x1 convolutions and four times as many in its output.
+    It has `width` channels between the 1x1 convolutions and four times as many in its output. As in torchvision, the 3x3
+    convolution has the stride.
     """
 
-    def __init__(self, in_channels: int, width: int) -> None:
+    expansion = 4
+
+    def __init__(self, in_channels: int, width: int, stride: int = 1) -> None:
         super().__init__()
-        out_channels = 4 * width
         self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = conv3x3(width, width)
+        self.conv2 = conv3x3(width, width, stride)
         self.bn2 = nn.BatchNorm2d(width)
-        self.conv3 = nn.Conv2d(width, out_channels, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(out_channels)
-        self.downsample: nn.Module = nn.Identity()
-        if in_channels != out_channels:
-            self.downsample = nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, bias=False), nn.BatchNorm2d(out_channels))
+        self.conv3 = nn.Conv2d(width, 4 * width, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(4 * width)
+        self.downsample = _shortcut(in_channels, 4 * width, stride)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map (B, in_channels, h, w) to (B, 4 * width, h, w)."""
+        """Map (B, in_channels, h, w) to (B, 4 * width, h / stride, w / stride)."""
         out = F.relu(self.bn1(self.conv1(features)), inplace=True)
         out = F.relu(self.bn2(self.conv2(out)), inplace=True)
         out = self.bn3(self.conv3(out))
         out += self.downsample(features)
         return F.relu(out, inplace=True)
+
+
+def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:
+    if stride == 1 and in_channels == out_channels:
+        return nn.Identity()
+    return nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels))
 
 
 class Branch(nn.Sequential):
@@ -100,9 +109,7 @@ class Branch(nn.Sequential):
 class Transition(nn.ModuleList):
     """The step between two stages: adds a branch of half the resolution of the last.
 
-    Args:
-        before: channels of the input branches, finest first.
-        after: channels of the output branches, one more.
+    `before` has the channels of the input branches, finest first, and `after` those of the output branches, one more.
     """
 
     def __init__(self, before: Sequence[int], after: Sequence[int]) -> None:
@@ -122,12 +129,8 @@ class Exchange(nn.ModuleDict):
     """A sum over the branches for every output: y_i = ReLU(sum over j of f_ij(x_j)).
 
     f_ij is the identity for i = j, a 1x1 convolution with nearest-neighbour upsampling from a coarser branch j, and strided 3x3
-    convolutions from a finer one.
-
-    Args:
-        channels: of the branches, finest first.
-        outputs: indices of the output branches, 0 the finest. They are the keys, so that parameter names are the same where
-            earlier outputs are left out.
+    convolutions from a finer one. The indices of the outputs are the keys, so that parameter names are the same where earlier
+    outputs are left out.
     """
 
     compiles_alone = True  # see `compile_network`
@@ -150,15 +153,12 @@ class Exchange(nn.ModuleDict):
 class ExchangeUnit(nn.Module):
     """Residual blocks on every branch, then an exchange between the branches; without outputs there is no exchange.
 
-    Args:
-        channels: of the branches, finest first; at least two.
-        num_blocks: residual blocks of each branch.
-        outputs: indices of the output branches, 0 the finest.
+    Channels are those of the branches, at least two, finest first; outputs are indices of branches.
     """
 
     def __init__(self, channels: Sequence[int], num_blocks: int, outputs: Sequence[int]) -> None:
         super().__init__()
-        self.branches = nn.ModuleList(Branch(*(BasicBlock(width) for _ in range(num_blocks))) for width in channels)
+        self.branches = nn.ModuleList(Branch(*(BasicBlock(width, width) for _ in range(num_blocks))) for width in channels)
         self.fuse_layers = Exchange(channels, outputs)
 
     def forward(self, features: list[Tensor]) -> list[Tensor]:
@@ -168,33 +168,14 @@ class ExchangeUnit(nn.Module):
         return outputs
 
 
-def build_stage(
-    channels: Sequence[int],
-    num_modules: int,
-    num_blocks: int,
-    *,
-    exchanges: Exchanges = "all",
-    outputs: Sequence[int] | None = None,
+def _stage(
+    channels: Sequence[int], num_modules: int, num_blocks: int, exchanges: Exchanges, outputs: Sequence[int] | None = None
 ) -> nn.Sequential:
-    """Build a stage.
-
-    Args:
-        channels: of the branches, finest first.
-        num_modules: number of exchange units.
-        num_blocks: residual blocks of each branch between two exchanges.
-        exchanges: which of the exchange units are kept.
-        outputs: the output branches of the last stage; None for other stages.
-    """
+    """Build a stage of `num_modules` units; `outputs` are the output branches of the last stage, None for other stages."""
     everything = range(len(channels))
-
-    def unit(is_last: bool) -> nn.Module:
-        if is_last and outputs is not None:
-            return ExchangeUnit(channels, num_blocks, outputs)
-        if exchanges == "all" or (exchanges == "across_stages" and is_last):
-            return ExchangeUnit(channels, num_blocks, everything)
-        return ExchangeUnit(channels, num_blocks, ())
-
-    return nn.Sequential(*(unit(position == num_modules - 1) for position in range(num_modules)))
+    last = outputs if outputs is not None else () if exchanges == "final" else everything
+    others = everything if exchanges == "all" else ()
+    return nn.Sequential(*(ExchangeUnit(channels, num_blocks, kept) for kept in (*[others] * (num_modules - 1), last)))
 
 
 def conv3x3(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
@@ -279,11 +260,11 @@ class HRNet(nn.Module):
             *(Bottleneck(4 * stage1_width if block else stem_width, stage1_width) for block in range(stage1_blocks))
         )
         self.transition1 = Transition([4 * stage1_width], channels[:2])
-        self.stage2 = build_stage(channels[:2], modules[0], num_blocks, exchanges=exchanges)
+        self.stage2 = _stage(channels[:2], modules[0], num_blocks, exchanges)
         self.transition2 = Transition(channels[:2], channels[:3])
-        self.stage3 = build_stage(channels[:3], modules[1], num_blocks, exchanges=exchanges)
+        self.stage3 = _stage(channels[:3], modules[1], num_blocks, exchanges)
         self.transition3 = Transition(channels[:3], channels)
-        self.stage4 = build_stage(channels, modules[2], num_blocks, exchanges=exchanges, outputs=outputs)
+        self.stage4 = _stage(channels, modules[2], num_blocks, exchanges, outputs)
         self.final_layer: nn.Module = nn.Identity()
         if num_keypoints is not None:
             width = channels[heatmap_branch]

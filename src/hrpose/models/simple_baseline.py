@@ -2,8 +2,7 @@
 
 Xiao, Wu, Wei, "Simple Baselines for Human Pose Estimation and Tracking", ECCV 2018 (https://arxiv.org/abs/1804.06208), on He et
 al., "Deep Residual Learning for Image Recognition", CVPR 2016. Parameter names and their order follow the official code
-and of torchvision's ResNet, so published weights of both load unchanged. As in torchvision, the 3x3 convolution of a bottleneck
-has the stride.
+and of torchvision's ResNet, so published weights of both load unchanged.
 
     conv1, max pooling (1/4) -> layer1 -> layer2 -> layer3 -> layer4 -> deconv_layers -> final_layer
                                 1/4       1/8       1/16      1/32      1/4              1/4
@@ -19,6 +18,7 @@ from torch.nn import functional as F
 
 from hrpose.errors import check_choice, check_counts
 from hrpose.models.checks import check_final_kernel, check_images, initialise
+from hrpose.models.hrnet import BasicBlock, Bottleneck
 
 _BACKBONE_STRIDE = 32  # of layer4; every transposed convolution halves it
 
@@ -106,54 +106,6 @@ class SimpleBaseline(nn.Module):
         return heatmaps
 
 
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut: the block of ResNet-18 and 34."""
-
-    expansion = 1
-
-    def __init__(self, in_channels: int, width: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, width, 3, stride, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.downsample = _shortcut(in_channels, width, stride)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Map (B, in_channels, h, w) to (B, width, h / stride, w / stride)."""
-        out = F.relu(self.bn1(self.conv1(features)), inplace=True)
-        out = self.bn2(self.conv2(out))
-        out += self.downsample(features)
-        return F.relu(out, inplace=True)
-
-
-class Bottleneck(nn.Module):
-    """1x1, 3x3 and 1x1 convolutions and a shortcut: the block of ResNet-50, 101 and 152.
-
-    It has `width` channels between the 1x1 convolutions and four times as many in its output.
-    """
-
-    expansion = 4
-
-    def __init__(self, in_channels: int, width: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, stride, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.conv3 = nn.Conv2d(width, 4 * width, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(4 * width)
-        self.downsample = _shortcut(in_channels, 4 * width, stride)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Map (B, in_channels, h, w) to (B, 4 * width, h / stride, w / stride)."""
-        out = F.relu(self.bn1(self.conv1(features)), inplace=True)
-        out = F.relu(self.bn2(self.conv2(out)), inplace=True)
-        out = self.bn3(self.conv3(out))
-        out += self.downsample(features)
-        return F.relu(out, inplace=True)
-
-
 RESNETS: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
     18: (BasicBlock, (2, 2, 2, 2)),
     34: (BasicBlock, (3, 4, 6, 3)),
@@ -169,12 +121,6 @@ def _layer(
 ) -> nn.Sequential:
     out_channels = width * block.expansion
     return nn.Sequential(block(in_channels, width, stride), *(block(out_channels, width, 1) for _ in range(num_blocks - 1)))
-
-
-def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:
-    if stride == 1 and in_channels == out_channels:
-        return nn.Identity()
-    return nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels))
 
 
 def _deconvs(channels: Sequence[int], kernels: Sequence[int]) -> nn.Sequential:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from hrpose.files import dumps
 from hrpose.metrics.functional import (
     Calibration,
     Detections,
@@ -90,13 +92,14 @@ class Report:
             "crowding": {name: {"images": self.crowding_images[name], **row} for name, row in self.crowding.items()},
             "anatomy": asdict(self.anatomy),
             "score_threshold": asdict(self.threshold),
-            "calibration": self.calibration and vars(self.calibration),
+            "calibration": self.calibration
+            and {name: np.asarray(value).tolist() for name, value in vars(self.calibration).items()},
             "precision_recall": {
                 "recall": np.linspace(0, 1, 101).round(2).tolist(),
-                "precision": {f"{threshold:.2f}": values for threshold, values in self.precision.items()},
+                "precision": {f"{threshold:.2f}": values.tolist() for threshold, values in self.precision.items()},
             },
         }
-        plain: dict[str, Any] = _plain(content)
+        plain: dict[str, Any] = json.loads(dumps(content, undefined_as_null=True))
         return plain
 
     def pixels_of(self, place: int) -> dict[str, float]:
@@ -186,15 +189,3 @@ def _mean_over_categories(precision: Floats) -> list[Floats]:
     whole = precision[..., 0]
     defined = (whole > -1).all(axis=(0, 1)) if whole.size else np.zeros(0, dtype=bool)
     return list(whole[..., defined].mean(axis=2) if defined.any() else np.full(whole.shape[:2], -1.0))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(entry) for key, entry in value.items()}
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return value

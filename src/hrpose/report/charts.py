@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
@@ -16,8 +16,11 @@ from hrpose.metrics.functional.oks import Floats
 
 WIDTH = 460
 _TICKS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+_QUARTERS = (0, 0.25, 0.5, 0.75, 1)
+_STYLES = ("s1", "outline")  # of the distributions of a histogram
 _MOST_ROWS = 40  # largest number of keypoints that are drawn as rows
 _LABEL, _DIGIT, _ROW = 128, 7.5, 22  # width of bar labels, width of a digit, height of a row
+_LETTERS = 18  # of a bar label
 
 
 @dataclass(frozen=True)
@@ -42,33 +45,21 @@ class Line:
     label: str = ""  # text of the legend; empty for none
 
 
-@dataclass(frozen=True, eq=False)
-class Counts:
-    """A distribution over bins."""
-
-    label: str  # text of the legend
-    counts: NDArray[np.integer[Any]]  # (n,) of each bin
-    style: str  # class of the style sheet
-
-
 def draw_bars(bars: Sequence[Bar], *, name: str, reference: float | None = None) -> str:
     """Draw horizontal bars on a scale from 0 to 1, with a dashed line at a reference."""
     left, right = _LABEL, WIDTH - 10 - _DIGIT * max((len(bar.text) for bar in bars), default=0)
     span, height = right - left, len(bars) * _ROW
-    parts = [_rule(left + tick * span, 0, height) for tick in (0, 0.25, 0.5, 0.75, 1)]
+    parts = [_line("grid", left + tick * span, 0, height) for tick in _QUARTERS]
     for row, bar in enumerate(bars):
         middle = row * _ROW + _ROW / 2
-        parts.append(_text(left - 8, middle, _shorten(bar.label), "label end", hint=bar.label))
+        parts.append(_text(left - 8, middle, cut(bar.label, _LETTERS), "label end", hint=bar.label))
         if bar.value is not None:
             begin, end = sorted((left + bar.start * span, left + bar.value * span))
-            parts.append(
-                f'<rect class="{bar.style}" x="{begin:.1f}" y="{middle - 6:.1f}" width="{max(end - begin, 1):.1f}" height="12" '
-                f'rx="2"><title>{escape(bar.hint or f"{bar.label}: {bar.text}")}</title></rect>'
-            )
+            hint = bar.hint or f"{bar.label}: {bar.text}"
+            parts.append(_rect(bar.style, begin, middle - 6, max(end - begin, 1), 12, hint=hint, radius=2))
         parts.append(_text(right + 8, middle, bar.text, "value"))
     if reference is not None:
-        x = left + reference * span
-        parts.append(f'<line class="reference" x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{height}"/>')
+        parts.append(_line("reference", left + reference * span, 0, height))
     return _svg(parts, height + 4, name)
 
 
@@ -79,53 +70,44 @@ def draw_shares(counts: Sequence[tuple[str, int, str]], *, name: str) -> str:
     for label, count, style in counts:
         width = WIDTH * count / max(total, 1)
         if count:
-            parts.append(
-                f'<rect class="{style}" x="{x:.1f}" y="2" width="{max(width - 2, 0.8):.1f}" height="20" rx="2">'
-                f"<title>{escape(label)}: {count} of {total}</title></rect>"
-            )
+            parts.append(_rect(style, x, 2, max(width - 2, 0.8), 20, hint=f"{label}: {count} of {total}", radius=2))
         x += width
-    legend = "".join(
-        f'<li><span class="key {style}"></span>{escape(label)} <b>{count / max(total, 1):.1%}</b> <small>{count}</small></li>'
-        for label, count, style in counts
-    )
-    return f'{_svg(parts, 26, name)}<ul class="legend">{legend}</ul>'
+    texts = (f"{escape(label)} <b>{count / max(total, 1):.1%}</b> <small>{count}</small>" for label, count, _ in counts)
+    return _svg(parts, 26, name) + _legend(zip((style for *_, style in counts), texts, strict=True))
 
 
 def draw_histogram(
-    bins: Sequence[str], distributions: Sequence[Counts], *, name: str, x_title: str, reference: float | None = None
+    bins: Sequence[str],
+    distributions: Mapping[str, NDArray[np.integer[Any]]],
+    *,
+    name: str,
+    x_title: str,
+    reference: float | None = None,
 ) -> str:
-    """Draw the shares of each bin as columns, side by side for several distributions.
+    """Draw the shares of each of n bins as columns, side by side for two distributions: their counts (n,) by label.
 
     At most 8 of the n bin labels are drawn. The reference is the position of a dashed line, from 0, the left edge of the first
     bin, to n.
     """
-    shares = [d.counts / max(int(d.counts.sum()), 1) for d in distributions]
-    top = max([float(share.max(initial=0)) for share in shares], default=0) or 1.0
-    steps = (0.05, 0.1, 0.2, 0.5, 1.0)
-    top = next(step for step in steps if step >= min(top, 1.0))
+    shares = {label: counts / max(int(counts.sum()), 1) for label, counts in distributions.items()}
+    highest = max([float(share.max(initial=0)) for share in shares.values()], default=0) or 1.0
+    top = next(step for step in (0.05, 0.1, 0.2, 0.5, 1.0) if step >= min(highest, 1.0))
     parts = [_rule_across(tick, f"{tick * top:.0%}" if top > 0.1 else f"{tick * top:.1%}") for tick in (0, 0.5, 1)]
     column = 1 / max(len(bins), 1)
     bar = 0.84 * column / max(len(distributions), 1)
-    for position, (distribution, share) in enumerate(zip(distributions, shares, strict=True)):
-        for index in np.flatnonzero(distribution.counts).tolist():
+    for position, (label, share) in enumerate(shares.items()):
+        for index in np.flatnonzero(share).tolist():
             x, y = _x(index * column + 0.08 * column + position * bar), _y(share[index] / top)
-            hint = f"{distribution.label}, {bins[index]}: {distribution.counts[index]:,} ({share[index]:.1%})"
-            parts.append(
-                f'<rect class="{distribution.style}" x="{x:.1f}" y="{y:.1f}" width="{max(_x(bar) - _x(0) - 1, 0.8):.1f}" '
-                f'height="{max(_y(0) - y, 0.8):.1f}"><title>{escape(hint)}</title></rect>'
-            )
+            hint = f"{label}, {bins[index]}: {distributions[label][index]:,} ({share[index]:.1%})"
+            parts.append(_rect(_STYLES[position], x, y, max(_x(bar) - _x(0) - 1, 0.8), max(_y(0) - y, 0.8), hint=hint))
     every = -(-len(bins) // 8)
-    parts += [
-        _text(_x((index + 0.5) * column), _y(0) + 14, label, "tick middle")
-        for index, label in enumerate(bins)
-        if index % every == 0
-    ]
+    for index in range(0, len(bins), max(every, 1)):
+        parts.append(_text(_x((index + 0.5) * column), _y(0) + 14, bins[index], "tick middle"))
     parts.append(_text(_x(0.5), _y(0) + 34, x_title, "axis middle"))
     if reference is not None:
-        x = _x(min(max(reference * column, 0), 1))
-        parts.append(f'<line class="reference" x1="{x:.1f}" x2="{x:.1f}" y1="{_y(1)}" y2="{_y(0)}"/>')
-    legend = "".join(f'<li><span class="key {d.style}"></span>{escape(d.label)}</li>' for d in distributions)
-    return f'{_svg(parts, 300, name)}<ul class="legend">{legend if len(distributions) > 1 else ""}</ul>'
+        parts.append(_line("reference", _x(min(max(reference * column, 0), 1)), _y(1), _y(0)))
+    keys = zip(_STYLES, map(escape, distributions), strict=False) if len(distributions) > 1 else ()
+    return _svg(parts, 300, name) + _legend(keys)
 
 
 def draw_visibility(labels: Sequence[str], counts: NDArray[np.integer[Any]], *, name: str) -> str:
@@ -136,53 +118,43 @@ def draw_visibility(labels: Sequence[str], counts: NDArray[np.integer[Any]], *, 
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     is_long = len(labels) > _MOST_ROWS
     left, right = (_x(0), _x(1)) if is_long else (_LABEL, WIDTH - 48.0)
-    height = 210.0 if is_long else float(len(labels) * _ROW)
-    parts = [] if is_long else [_rule(left + tick * (right - left), 0, height) for tick in (0, 0.25, 0.5, 0.75, 1)]
+    span, height = right - left, 210.0 if is_long else float(len(labels) * _ROW)
+    parts = [] if is_long else [_line("grid", left + tick * span, 0, height) for tick in _QUARTERS]
     for row, (label, (absent, occluded, visible), share) in enumerate(zip(labels, counts.tolist(), shares, strict=True)):
         hint = f"{row} {label}: {visible:,} visible, {occluded:,} occluded, {absent:,} unlabelled"
         ends = np.cumsum([0.0, share[2], share[1]])
         if is_long:
-            step = (right - left) / len(labels)
+            step = span / len(labels)
             boxes = [(left + row * step, height * (1 - b), step, height * (b - a)) for a, b in pairwise(ends)]
         else:
             y = row * _ROW + _ROW / 2
-            parts.append(_text(left - 8, y, _shorten(label), "label end", hint=label))
+            parts.append(_text(left - 8, y, cut(label, _LETTERS), "label end", hint=label))
             parts.append(_text(right + 8, y, f"{ends[2]:.0%}", "value"))
             sizes = zip(pairwise(ends), (12, 6), strict=True)
-            boxes = [(left + a * (right - left), y - h / 2, (b - a) * (right - left), h) for (a, b), h in sizes]
-        rects = [
-            f'<rect class="{style}" x="{x:.1f}" y="{y:.1f}" width="{w:.2f}" height="{h:.1f}"/>'
-            for style, (x, y, w, h) in zip(("s1", "s2"), boxes, strict=True)
-        ]
-        parts.append(f"<g><title>{escape(hint)}</title>{''.join(rects)}</g>")
+            boxes = [(left + a * span, y - h / 2, (b - a) * span, h) for (a, b), h in sizes]
+        rects = "".join(_rect(style, *box) for style, box in zip(("s1", "s2"), boxes, strict=True))
+        parts.append(f"<g><title>{escape(hint)}</title>{rects}</g>")
     if is_long:
         parts.append(_text((left + right) / 2, height + 14, f"keypoints 0 to {len(labels) - 1}", "axis middle"))
-    legend = (
-        '<li><span class="key s1"></span>visible</li><li><span class="key half s2"></span>occluded</li>'
-        "<li>remainder: unlabelled</li>"
-    )
-    return f'{_svg(parts, height + (30 if is_long else 4), name)}<ul class="legend">{legend}</ul>'
+    keys = (("s1", "visible"), ("half s2", "occluded"), ("", "remainder: unlabelled"))
+    return _svg(parts, height + (30 if is_long else 4), name) + _legend(keys)
 
 
 def draw_curves(lines: Sequence[Line], *, name: str, x_title: str, y_title: str) -> str:
     """Draw curves over the unit square, with a legend of those with a label."""
-    parts = [*_frame(x_title, y_title), *(_polyline(line) for line in lines)]
-    legend = "".join(f'<li><span class="key {line.style}"></span>{escape(line.label)}</li>' for line in lines if line.label)
-    return f'{_svg(parts, 300, name)}<ul class="legend">{legend}</ul>'
+    parts = [*_frame(x_title, y_title), *map(_polyline, lines)]
+    return _svg(parts, 300, name) + _legend((line.style, escape(line.label)) for line in lines if line.label)
 
 
 def draw_calibration(calibration: Calibration) -> str:
     """Draw mean similarity over mean score, the diagonal of calibrated scores, and the number of keypoints per bin."""
-    filled = calibration.counts > 0
+    filled, edges = calibration.counts > 0, calibration.edges
     x, y = calibration.scores[filled].clip(0, 1), calibration.similarities[filled]
-    share = calibration.counts / max(int(calibration.counts.max()), 1)
+    heights = 246 * 0.25 * calibration.counts / max(int(calibration.counts.max()), 1)
     parts = _frame("score of the keypoint", "similarity to the annotation")
-    for low, high, count, part in zip(calibration.edges[:-1], calibration.edges[1:], calibration.counts, share, strict=True):
-        left, right, top, bottom = _x(low), _x(high), _y(part * 0.25), _y(0)
-        parts.append(
-            f'<rect class="count" x="{left + 1:.1f}" y="{top:.1f}" width="{right - left - 2:.1f}" height="{bottom - top:.1f}">'
-            f"<title>{count} keypoints score {low:.1f} to {high:.1f}</title></rect>"
-        )
+    for low, high, count, height in zip(edges[:-1], edges[1:], calibration.counts, heights, strict=True):
+        hint = f"{count} keypoints score {low:.1f} to {high:.1f}"
+        parts.append(_rect("count", _x(low) + 1, _y(0) - height, _x(high) - _x(low) - 2, height, hint=hint))
     parts += [_polyline(Line(np.array([0, 1]), np.array([0, 1]), "reference")), _polyline(Line(x, y, "s1"))]
     for score, similarity, count in zip(x, y, calibration.counts[filled], strict=True):
         hint = f"score {score:.2f}: similarity {similarity:.2f}, {count} keypoints"
@@ -203,7 +175,7 @@ def _frame(x_title: str, y_title: str) -> list[str]:
     parts = []
     for tick in _TICKS:
         parts.append(_rule_across(tick, f"{tick:.1f}"))
-        parts.append(_rule(_x(tick), _y(0), _y(1)))
+        parts.append(_line("grid", _x(tick), _y(0), _y(1)))
         parts.append(_text(_x(tick), _y(0) + 14, f"{tick:.1f}", "tick middle"))
     parts.append(_text(_x(0.5), _y(0) + 34, x_title, "axis middle"))
     parts.append(f'<g transform="translate(8 {_y(0.5):.1f}) rotate(-90)">{_text(0, 0, y_title, "axis middle")}</g>')
@@ -221,8 +193,13 @@ def _polyline(line: Line) -> str:
     return f'<polyline class="line {line.style}" points="{points}">{title}</polyline>'
 
 
-def _rule(x: float, top: float, bottom: float) -> str:
-    return f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{bottom}"/>'
+def _rect(style: str, x: float, y: float, width: float, height: float, *, hint: str = "", radius: int = 0) -> str:
+    corners, title = f' rx="{radius}"' if radius else "", f"<title>{escape(hint)}</title>" if hint else ""
+    return f'<rect class="{style}" x="{x:.1f}" y="{y:.1f}" width="{width:.2f}" height="{height:.1f}"{corners}>{title}</rect>'
+
+
+def _line(style: str, x: float, top: float, bottom: float) -> str:
+    return f'<line class="{style}" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{bottom}"/>'
 
 
 def _text(x: float, y: float, content: str, style: str, *, hint: str = "") -> str:
@@ -230,8 +207,15 @@ def _text(x: float, y: float, content: str, style: str, *, hint: str = "") -> st
     return f'<text class="{style}" x="{x:.1f}" y="{y:.1f}" dy="0.34em">{escape(content)}{title}</text>'
 
 
-def _shorten(label: str) -> str:
-    return label if len(label) <= 18 else f"{label[:17]}…"
+def _legend(keys: Iterable[tuple[str, str]]) -> str:
+    """List (style, HTML text); a text without style has no key."""
+    marks = ((f'<span class="key {style}"></span>' if style else "") + text for style, text in keys)
+    return f'<ul class="legend">{"".join(f"<li>{mark}</li>" for mark in marks)}</ul>'
+
+
+def cut(text: str, letters: int) -> str:
+    """Return at most this number of letters, the last one an ellipsis if the text is longer."""
+    return text if len(text) <= letters else f"{text[: letters - 1]}…"
 
 
 def _svg(parts: Sequence[str], height: float, name: str) -> str:

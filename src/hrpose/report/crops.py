@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from hrpose.codecs.cells import input_from_cells_map
 from hrpose.geometry import Grid
+from hrpose.report.charts import cut
 from hrpose.skeletons import Skeleton
-from hrpose.visualize.pictures import encode_image
+from hrpose.visualize.pictures import encode_image, limb_sides
 from hrpose.visualize.sheets import heatmap_layer
 
 MAX_BYTES = 3_000_000
@@ -79,7 +80,7 @@ def list_names(skeleton: Skeleton) -> str:
     """Return a numbered list of names for skeletons of more than `MOST_NAMES` keypoints; empty for others."""
     if skeleton.num_keypoints <= MOST_NAMES:
         return ""
-    names = "".join(f"<li>{escape(_cut(name, _HINT_LETTERS))}</li>" for name in skeleton.keypoint_names)
+    names = "".join(f"<li>{escape(cut(name, _HINT_LETTERS))}</li>" for name in skeleton.keypoint_names)
     summary = f"<summary>Names of the {skeleton.num_keypoints} keypoints</summary>"
     return f'<details>{summary}<ol class="names" start="0">{names}</ol></details>'
 
@@ -94,16 +95,10 @@ def draw_pose(
     name: str,
     hints: Sequence[str] | None = None,
 ) -> str:
-    """Draw a pose as SVG, with names in columns on both sides.
+    """Draw a pose as SVG over a background, with names in columns on both sides.
 
-    Args:
-        points: (K, 2) in units; keypoints outside the size are not drawn.
-        visibility: (K,) keypoints of visibility 0 are not drawn.
-        skeleton: of the keypoints.
-        size: width and height in units.
-        background: SVG behind the pose.
-        name: alternative text.
-        hints: K tooltips; names by default.
+    Points (K, 2) are in units, as is the size (width, height); unlabelled ones and those outside are not drawn. `name` is the
+    alternative text, and the K hints are tooltips, names by default.
     """
     inside = ((points >= 0) & (points <= np.array(size))).all(axis=1)
     drawn = np.flatnonzero((visibility > 0) & inside)
@@ -163,7 +158,7 @@ def _list_absent(crop: ShownCrop, skeleton: Skeleton) -> str:
         outside = labelled & ~((crop.keypoints >= -0.5) & (crop.keypoints <= limits)).all(axis=1)
     parts = []
     for what, rows in (("Not labelled", ~labelled), ("Outside the crop", outside)):
-        names = [escape(_cut(skeleton.keypoint_names[k], _HINT_LETTERS)) for k in np.flatnonzero(rows).tolist()]
+        names = [escape(cut(skeleton.keypoint_names[k], _HINT_LETTERS)) for k in np.flatnonzero(rows).tolist()]
         if names:
             more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
             parts.append(f"{what}: {', '.join(names[:_LISTED])}{more}.")
@@ -207,10 +202,8 @@ def _prediction(crop: ShownCrop, skeleton: Skeleton, points: NDArray[np.floating
 def _limbs(points: NDArray[np.floating[Any]], drawn: NDArray[np.bool_], skeleton: Skeleton) -> str:
     """Draw the edges between drawn keypoints, one path per side."""
     paths: dict[str, str] = {}
-    for one, other in skeleton.edges:
+    for (one, other), side in zip(skeleton.edges, limb_sides(skeleton), strict=True):
         if drawn[one] and drawn[other]:
-            sides = {skeleton.sides[one], skeleton.sides[other]} - {"middle"}
-            side = sides.pop() if len(sides) == 1 else "middle"
             paths[side] = f"{paths.get(side, '')}M{_xy(points[one])}L{_xy(points[other])}"
     if not paths:
         return ""
@@ -230,7 +223,7 @@ def _names(
         heights = _spread([float(points[k, 1]) for k in column], size[1])
         for k, y in zip(column, heights, strict=True):
             lines.append(f"M{edge:.1f} {y:.1f}L{_xy(points[k])}")
-            name = _cut(skeleton.keypoint_names[k], _LETTERS)
+            name = cut(skeleton.keypoint_names[k], _LETTERS)
             texts.append(f'<text class="label {anchor}" x="{end:.1f}" y="{y:.1f}" dy="0.34em">{escape(name)}</text>')
             lowest = max(lowest, y + _ROW / 2)
     return f'<path class="lead" d="{"".join(lines)}"/>', "".join(texts), lowest
@@ -279,8 +272,4 @@ def _at(point: NDArray[np.floating[Any]]) -> str:
 
 
 def _hint(index: int, name: str) -> str:
-    return f"{index} {_cut(name, _HINT_LETTERS)}"
-
-
-def _cut(text: str, letters: int) -> str:
-    return text if len(text) <= letters else f"{text[: letters - 1]}…"
+    return f"{index} {cut(name, _HINT_LETTERS)}"

@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 from hrpose.annotations.checks import Finding
 from hrpose.files import write_atomically
 from hrpose.geometry import fit_aspect_ratio
-from hrpose.report.charts import Counts, draw_histogram, draw_visibility
+from hrpose.report.charts import draw_histogram, draw_visibility
 from hrpose.report.crops import MAX_BYTES, ShownCrop, draw_crops, draw_pose, draw_predictions, fit_size, list_names
 from hrpose.report.page import html_document
 from hrpose.skeletons import Skeleton
 from hrpose.structures import InstanceTable
 
 _SEVERITIES = ("error", "warning", "note")
-_STYLES = ("s1", "outline")  # of the first and the second table
 _NUM_BINS = 20
 _MOST_SAMPLED = 20_000  # instances in a mean pose
 
@@ -89,7 +88,8 @@ def _counts(page: DataPage) -> str:
         filled = size.prod(axis=1) / np.maximum(crop.prod(axis=1), 1e-9)
         width, height = (_median(side) for side in size.T)
         cells = [f"{len(table.image_ids):,}", f"{len(table.image_ids) - used:,}", f"{len(table):,}"]
-        cells += [f"{_mean(labelled):.1f} of {table.num_keypoints}", f"{width:.0f} x {height:.0f}"]
+        mean = labelled.mean() if len(labelled) else 0
+        cells += [f"{mean:.1f} of {table.num_keypoints}", f"{width:.0f} x {height:.0f}"]
         cells += [f"{_median(filled):.0%}"]
         rows += f'<tr><th scope="row">{escape(name)}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
     head = "".join(f'<th scope="col">{text}</th>' for text in ("set", *heads))
@@ -135,7 +135,7 @@ def _whole_numbers(values: Mapping[str, NDArray[Any]], what: str) -> str:
     starts = range(0, highest + 1, width)
     bins = [str(start) if width == 1 else f"{start}–{start + width - 1}" for start in starts]
     counts = {name: np.bincount(numbers // width, minlength=len(bins)) for name, numbers in values.items()}
-    return draw_histogram(bins, _styled(counts), name=f"Histogram: {what}", x_title=what)
+    return draw_histogram(bins, counts, name=f"Histogram: {what}", x_title=what)
 
 
 def _steps(values: Mapping[str, NDArray[Any]], what: str, *, reference: float, step: float, limit: float = 16.0) -> str:
@@ -146,11 +146,7 @@ def _steps(values: Mapping[str, NDArray[Any]], what: str, *, reference: float, s
     first, last = min([*ends, place]), max([*ends, place])
     bins = [f"{2 ** (index * step):.3g}" for index in range(first, last + 1)]
     counts = {name: np.bincount(numbers - first, minlength=len(bins)) for name, numbers in indices.items()}
-    return draw_histogram(bins, _styled(counts), name=f"Histogram: {what}", x_title=what, reference=reference / step - first)
-
-
-def _styled(counts: Mapping[str, NDArray[np.integer[Any]]]) -> list[Counts]:
-    return [Counts(name, numbers, style) for (name, numbers), style in zip(counts.items(), _STYLES, strict=False)]
+    return draw_histogram(bins, counts, name=f"Histogram: {what}", x_title=what, reference=reference / step - first)
 
 
 def _labels(name: str, table: InstanceTable, skeleton: Skeleton) -> str:
@@ -209,7 +205,3 @@ def _size(parts: Sequence[str]) -> int:
 
 def _median(values: NDArray[Any]) -> float:
     return float(np.median(values)) if len(values) else 0.0
-
-
-def _mean(values: NDArray[Any]) -> float:
-    return float(values.mean()) if len(values) else 0.0

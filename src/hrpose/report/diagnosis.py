@@ -14,11 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from hrpose.report.evidence import Floats, Instances, Mask, RunEvidence
-from hrpose.report.label_changes import Cause, explains, search_changes, search_tolerance
+from hrpose.metrics.functional.oks import Floats
+from hrpose.report.evidence import Instances, Mask, Pairs, RunEvidence
+from hrpose.skeletons import KNOWN_SKELETONS, Skeleton
 
 LOW_AP = 0.05
 """An AP below this value is diagnosed."""
+
+Cause = tuple[str, str, str, str]
+"""Name, cause, evidence and fix."""
+_Changed = tuple[Cause, Floats, Floats, Sequence[float]]  # a cause, with the start of its evidence; points, areas and sigmas
 
 _MIN_SHARE = 0.3  # smallest share of instances, or of rows of a file, that explains an AP near 0
 _SPECIFIC_CHECKS = ("keypoints-normalised", "boxes-normalised", "boxes-of-corners", "boxes-of-centers")
@@ -26,6 +31,18 @@ _GENERAL_CHECKS = ("keypoints-outside-box", "keypoints-outside-image", "num-keyp
 _ENOUGH_STEPS, _ENOUGH_INSTANCES = 100, 100  # a smaller training allows no conclusion
 _HIGH_RATE, _LOW_RATE = 10, 0.01  # times the usual rate
 _LEARNT = 0.5  # smallest AR of training crops of a network that has learnt its data
+# smallest AR of an accepted hypothesis, smallest gain of AR, and smallest gain over the mean pose
+_FOUND, _GAIN, _ABOVE_MEAN_POSE = 0.25, 0.2, 0.1
+_TYPICAL_SIGMA, _TYPICAL_COVER = 0.07, 0.5
+_TOLERANCE = 0.015  # error, as a share of the box, at an OKS of 0.61; with published sigmas it is 0.03 to 0.15
+_LEAST_COVER = 0.03  # area as a share of the box; persons have 0.4 to 0.6, thin insects 0.1
+_NUM_COMPARED = 300  # pairs that are compared to find the order of the keypoints
+
+_WHICH = "Correct the validation annotations, or the training annotations if these are wrong."
+_AREAS = "the areas of the validation annotations are too small, so OKS tolerates no error."
+_FIX_AREAS = "`area` is in square pixels of the image: correct it, or remove it and set data.area_from_bbox."
+_SIGMAS = "the OKS sigmas are too small, so OKS tolerates no error."
+_FIX_SIGMAS = "Set skeleton.sigmas, or `sigmas` in the category of the annotations: 0.05 to 0.1 is usual."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +123,119 @@ def _not_finite(run: RunEvidence) -> Iterator[Cause]:
         )
 
 
+def _explains(found: float, before: float, chance: float = 0.0) -> bool:
+    """Check whether a change of AR from `before` to `found` explains a low AP, if the mean pose has the AR `chance`."""
+    return found >= max(_FOUND, before + _GAIN, chance + _ABOVE_MEAN_POSE)
+
+
+def _changed_labels(run: RunEvidence) -> Iterator[Cause]:
+    """Find the change of the predictions, areas or sigmas with the highest AR.
+
+    It must be much higher than the AR of the predictions, and of the mean pose placed in each crop, which needs no network.
+    """
+    pairs = run.pairs
+    if not len(pairs):
+        return
+    base = pairs.recall(pairs.points, pairs.area, run.skeleton.sigmas)
+    best: tuple[float, Cause] | None = None
+    for cause, points, areas, sigmas in chain(_changed_points(run, pairs), _changed_measure(run, pairs)):
+        found = pairs.recall(points, areas, sigmas)
+        chance = pairs.recall(pairs.mean_poses, areas, sigmas)
+        if _explains(found, base, chance) and (best is None or found > best[0]):
+            name, what, how, fix = cause
+            best = found, (name, what, f"{how}, AR would be {found:.2f} instead of {base:.2f}.", fix)
+    if best is not None:
+        yield best[1]
+
+
+def _too_strict(run: RunEvidence) -> Iterator[Cause]:
+    """Find sigmas or areas with which OKS does not tolerate errors that no network can avoid."""
+    if not len(run.pairs):
+        return
+    cover, sigma = run.pairs.cover, float(np.median(run.skeleton.sigmas))
+    if cover < _LEAST_COVER or 2 * sigma * np.sqrt(cover) < _TOLERANCE:
+        oks = np.exp(-((0.02 / (2 * sigma)) ** 2) / (2 * cover))
+        evidence = (
+            f"an error of 2 % of the box size has an OKS of {oks:.2g}; the median sigma is {sigma:.2g} and the median `area` "
+            f"is {100 * cover:.2g} % of the box."
+        )
+        if cover < 0.2 * _TYPICAL_COVER:
+            yield "areas", _AREAS, evidence, _FIX_AREAS
+        elif not _are_published(run.skeleton):
+            yield "sigmas", _SIGMAS, evidence, _FIX_SIGMAS
+
+
+def _changed_points(run: RunEvidence, pairs: Pairs) -> Iterator[_Changed]:
+    measure = pairs.area, run.skeleton.sigmas
+    points, residual = pairs.points, (pairs.places - pairs.points)[pairs.labelled]
+    what = "x and y are swapped in the keypoints of one of the two annotation files."
+    yield ("axes", what, "With x and y of the predictions swapped", _WHICH), points[..., ::-1], *measure
+    flipped = list(run.skeleton.flip_permutation)
+    if flipped != sorted(flipped):
+        what = "left and right are swapped between the training and the validation annotations."
+        cause = ("left-right", what, "With left and right of the predictions swapped", _WHICH)
+        yield cause, points[:, flipped], *measure
+    order = _matching_order(pairs)
+    if order != flipped and order != sorted(order):
+        names = run.skeleton.keypoint_names
+        moved = [f"{names[k]} is the keypoint learnt as {names[j]}" for k, j in enumerate(order) if j != k]
+        how = f"If {', '.join(moved[:3])}{', ...' if len(moved) > 3 else ''}"
+        what = "the keypoints of the training and the validation annotations are in different orders."
+        fix = "Reorder the keypoints of one of the files."
+        yield ("keypoint-order", what, how, fix), points[:, order], *measure
+    shift = np.median(residual, axis=0)
+    how = f"With the predictions shifted by ({shift[0]:.0f}, {shift[1]:.0f}) pixels"
+    what = "the validation keypoints are shifted by a constant compared with the training keypoints."
+    yield ("shift", what, how, _WHICH), points + shift, *measure
+    with np.errstate(divide="ignore", invalid="ignore"):
+        factor = np.nan_to_num(np.median((pairs.places / points)[pairs.labelled], axis=0))
+    if ((factor > 0.1) & (factor < 10)).all():  # other factors move all keypoints to one corner, where any pose fits
+        how = f"With the predictions multiplied by ({factor[0]:.2f}, {factor[1]:.2f})"
+        what = "the validation keypoints are in pixels of images of another size."
+        yield ("scale", what, how, _WHICH), points * factor, *measure
+    what = "the validation keypoints are relative to the corner of their box."
+    fix = "Keypoints are in pixels of the whole image: add x and y of the box."
+    cause = ("relative-to-box", what, "With x and y of their boxes subtracted from the predictions", fix)
+    yield cause, points - pairs.bbox[:, None, :2], *measure
+
+
+def _changed_measure(run: RunEvidence, pairs: Pairs) -> Iterator[_Changed]:
+    sigmas, cover = run.skeleton.sigmas, pairs.cover
+    if cover < 0.2 * _TYPICAL_COVER:
+        areas = _TYPICAL_COVER * pairs.bbox[:, 2:].prod(axis=1)
+        how = f"the median `area` is {100 * cover:.2g} % of the box. With half the area of each box"
+        yield ("areas", _AREAS, how, _FIX_AREAS), pairs.points, areas, sigmas
+    if (sigma := float(np.median(sigmas))) < 0.3 * _TYPICAL_SIGMA and not _are_published(run.skeleton):
+        how = f"the median sigma is {sigma:.2g}; published ones are 0.025 to 0.11. With {_TYPICAL_SIGMA:g} for all"
+        yield ("sigmas", _SIGMAS, how, _FIX_SIGMAS), pairs.points, pairs.area, [_TYPICAL_SIGMA] * len(sigmas)
+
+
+def _are_published(skeleton: Skeleton) -> bool:
+    """Check whether the sigmas are those of a known data set, since those of AI Challenger and Halpe are small."""
+    return skeleton.sigmas in [known.sigmas for known in KNOWN_SKELETONS.values()]
+
+
+def _matching_order(pairs: Pairs) -> list[int]:
+    """Match each annotated keypoint to the nearest predicted one, nearest pairs first; return K indices."""
+    rows = np.unique(np.linspace(0, len(pairs) - 1, _NUM_COMPARED).round().astype(int))
+    points, places, labelled = pairs.points[rows], pairs.places[rows], pairs.labelled[rows]
+    size = np.sqrt(pairs.scale[rows].prod(axis=1))
+    num_keypoints = labelled.shape[1]
+    costs = np.full((num_keypoints, num_keypoints), np.inf)  # annotated, predicted
+    for k in np.flatnonzero(labelled.any(axis=0)).tolist():
+        own = labelled[:, k]
+        apart = np.linalg.norm(points[own] - places[own, None, k], axis=2)
+        costs[k] = np.median(apart / size[own, None], axis=0)
+    order = dict.fromkeys(range(num_keypoints), -1)
+    free = set(order)
+    for index in np.argsort(costs, axis=None, kind="stable").tolist():
+        k, j = divmod(index, num_keypoints)
+        if order[k] < 0 and j in free:
+            order[k] = j
+            free.discard(j)
+    return list(order.values())
+
+
 _SAMPLES = {
     "val, red and blue swapped": (
         "channel-order",
@@ -144,7 +274,7 @@ _SAMPLES = {
 def _estimated_otherwise(run: RunEvidence) -> Iterator[Cause]:
     base = run.samples.get("val", 0.0)
     chance = run.pairs.recall(run.pairs.mean_poses, run.pairs.area, run.skeleton.sigmas) if len(run.pairs) else 0.0
-    ways = {way: found for way, found in run.samples.items() if way in _SAMPLES and explains(found, base, chance)}
+    ways = {way: found for way, found in run.samples.items() if way in _SAMPLES and _explains(found, base, chance)}
     if ways:
         best = max(ways, key=lambda way: ways[way])
         name, cause, how, fix = _SAMPLES[best]
@@ -272,9 +402,9 @@ def _other_validation(run: RunEvidence) -> Iterator[Cause]:
 
 
 _SEARCHES: tuple[Callable[[RunEvidence], Iterator[Cause]], ...] = (
-    _nothing_to_find, _not_finite, _not_estimated, search_changes, _estimated_otherwise,
+    _nothing_to_find, _not_finite, _not_estimated, _changed_labels, _estimated_otherwise,
     partial(_findings, checks=_SPECIFIC_CHECKS), _labels_and_boxes, partial(_findings, checks=_GENERAL_CHECKS),
-    _category, search_tolerance, _training, _other_validation,
+    _category, _too_strict, _training, _other_validation,
 )  # fmt: skip
 
 

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from hrpose.annotations.checks import Finding
 from hrpose.metrics.functional import Detections, keypoint_similarity, keypoint_variances
 from hrpose.metrics.functional.matching import OKS_THRESHOLDS
+from hrpose.metrics.functional.oks import Floats
 from hrpose.skeletons import Skeleton
 from hrpose.structures import GroundTruth
 
-Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 _NUM_PAIRS = 2000

@@ -76,19 +76,14 @@ def _headline(report: Report) -> str:
 
 def _precision_recall(report: Report) -> str:
     recall = np.linspace(0, 1, 101)
-    ordered = sorted(report.precision.items(), key=lambda item: item[0] in _CURVE_STYLES)
-    lines = [
-        Line(recall, curve.clip(0, 1), _CURVE_STYLES.get(threshold, "other"), _curve_label(threshold, curve))
-        for threshold, curve in ordered
-        if curve.min() >= 0
-    ]
+    lines = []
+    for threshold, curve in sorted(report.precision.items(), key=lambda item: item[0] in _CURVE_STYLES):
+        if curve.min() >= 0:
+            label = f"OKS {threshold:.2f}: {curve.mean():.3f}" if threshold in _CURVE_STYLES else ""
+            lines.append(Line(recall, curve.clip(0, 1), _CURVE_STYLES.get(threshold, "other"), label))
     chart = draw_curves(lines, name="Precision over recall", x_title="recall", y_title="precision")
     note = "A pose is correct if its OKS reaches the threshold. Thin lines are the other thresholds; AP is the mean area."
     return f"<section><h2>Precision and recall</h2><p>{note}</p>{chart}</section>"
-
-
-def _curve_label(threshold: float, curve: np.ndarray) -> str:
-    return f"OKS {threshold:.2f}: {curve.mean():.3f}" if threshold in _CURVE_STYLES else ""
 
 
 def _keypoints(report: Report) -> str:

@@ -82,11 +82,11 @@ class Protocol:
 
     def entries(self) -> dict[str, str]:
         """Return every entry as text, by its title."""
-        return {_title(field.name): _describe(getattr(self, field.name)) for field in fields(self)}
+        return {_title(name): _describe(value) for name, value in vars(self).items()}
 
     def __str__(self) -> str:
         """Return the protocol in one line."""
-        unstated = [_title(field.name) for field in fields(self) if getattr(self, field.name) is None]
+        unstated = [_title(name) for name, value in vars(self).items() if value is None]
         boxes = f"boxes of {self.boxes}" if isinstance(self.boxes, FileStamp) else f"{self.boxes} boxes"
         if str(self.boxes).startswith("none"):
             boxes = f"boxes: {self.boxes}"
@@ -108,7 +108,7 @@ class Protocol:
 
     def differences(self, other: Protocol) -> list[str]:
         """Return the entries that differ, with both values; an entry that only one protocol states differs."""
-        pairs = ((field.name, getattr(self, field.name), getattr(other, field.name)) for field in fields(self))
+        pairs = ((name, value, getattr(other, name)) for name, value in vars(self).items())
         return [
             f"{_title(name)}: {_describe(one)} | {_describe(two)}"
             for name, one, two in pairs
@@ -117,8 +117,7 @@ class Protocol:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain containers, with "not stated" for None."""
-        content = {name: NOT_STATED if value is None else value for name, value in asdict(self).items()}
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in content.items()}
+        return {name: _to_plain(value) for name, value in asdict(self).items()}
 
     @staticmethod
     def from_dict(content: Mapping[str, Any]) -> Protocol:
@@ -170,9 +169,7 @@ class PckhProtocol:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain containers, with "not stated" for None."""
-        stated = {name: NOT_STATED if value is None else value for name, value in asdict(self).items()}
-        size = NOT_STATED if self.input_size is None else list(self.input_size)
-        return {"name": "mpii", **stated, "input_size": size, "rules": _PCKH_RULES}
+        return {"name": "mpii", **{name: _to_plain(value) for name, value in asdict(self).items()}, "rules": _PCKH_RULES}
 
 
 def name_sigmas(sigmas: Sequence[float]) -> str:
@@ -220,6 +217,10 @@ def _comparable(name: str, value: Any) -> Any:
     if name == "name":  # without benchmark the evaluation is COCO's; sigmas and areas are separate entries
         return "coco" if value == AUTO else value
     return value.sha256 if isinstance(value, FileStamp) else value
+
+
+def _to_plain(value: Any) -> Any:
+    return NOT_STATED if value is None else list(value) if isinstance(value, tuple) else value
 
 
 def _from_plain(value: Any) -> Any:

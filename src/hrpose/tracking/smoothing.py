@@ -6,16 +6,15 @@ Filter: A Simple Speed-based Low-pass Filter for Noisy Input in Interactive Syst
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from hrpose.metrics.functional.oks import Floats
 from hrpose.structures import Poses
-from hrpose.tracking.tracker import BodyMotion
-
-Floats = NDArray[np.float64]
+from hrpose.tracking.tracker import Observation
 
 
 class OneEuroFilter:
@@ -53,15 +52,12 @@ class OneEuroFilter:
         self._times: Floats = np.zeros(0)
 
     def __call__(self, values: ArrayLike, time: float, *, scale: float = 1.0) -> Floats:
-        """Filter the next values.
+        """Filter the next values; those that are missing stay NaN.
 
         Args:
             values: of the same shape each time; NaN if missing.
             time: in seconds.
             scale: unit of length for the speed, such as the size of the instance.
-
-        Returns:
-            The filtered values; NaN if missing.
 
         Raises:
             ValueError: if the time has not increased, or the shape has changed.
@@ -87,24 +83,6 @@ class OneEuroFilter:
         self._slopes = np.where(later, slope, np.where(first, 0.0, self._slopes))
         self._times = np.where(known, time, self._times)
         return np.where(known, self._values, np.nan)
-
-
-@dataclass(frozen=True, eq=False)
-class _State:
-    """The state of an instance: filter, motion, total movement (2,), last keypoints (K, 2), and which were confident (K,)."""
-
-    euro: OneEuroFilter
-    motion: BodyMotion
-    offset: Floats
-    keypoints: Floats
-    confident: NDArray[np.bool_]
-    time: float
-
-    def move(self, keypoints: Floats, confident: NDArray[np.bool_], time: float) -> _State:
-        """Return the state after the next frame."""
-        common, step = confident & self.confident, time - self.time
-        motion = self.motion.measure(self.keypoints[common], keypoints[common], step)
-        return _State(self.euro, motion, self.offset + motion.velocity * step, keypoints, confident, time)
 
 
 class PoseSmoother:
@@ -139,17 +117,10 @@ class PoseSmoother:
         self._new_filter()  # checks the arguments
         self._score_threshold = score_threshold
         self._max_gap = max_gap
-        self._states: dict[int, _State] = {}
+        self._states: dict[int, tuple[OneEuroFilter, Floats, Observation]] = {}  # filter, total movement (2,), last pose
 
     def __call__(self, poses: Poses, time: float) -> Poses:
-        """Filter the poses of one frame.
-
-        Args:
-            poses: with `instance_ids` of an `OksTracker`.
-            time: of the frame in seconds.
-
-        Returns:
-            The poses with filtered keypoints.
+        """Filter the keypoints of one frame at a time in seconds; the poses have `instance_ids` of an `OksTracker`.
 
         Raises:
             ValueError: if the time has not increased, or two poses have one id.
@@ -157,20 +128,20 @@ class PoseSmoother:
         ids = poses.instance_ids.tolist()
         if len(set(ids)) < len(ids):
             raise ValueError(f"Expected `instance_ids` to be unique in a frame, but got {ids}.")
-        self._states = {number: state for number, state in self._states.items() if time - state.time <= self._max_gap}
+        self._states = {number: state for number, state in self._states.items() if time - state[2].time <= self._max_gap}
         keypoints = poses.keypoints.copy()
         confident = poses.keypoint_scores >= self._score_threshold
         for row, number in enumerate(ids):
             raw, scale = poses.keypoints[row], max(float(np.sqrt(poses.area[row])), 1.0)
-            before = self._states.get(number)
-            if before is None:
-                state = _State(self._new_filter(), BodyMotion(), np.zeros(2), raw, confident[row], time)
+            if number in self._states:
+                euro, offset, before = self._states[number]
+                last = before.followed_by(raw, confident[row], time)
+                offset = offset + last.motion.velocity * (time - before.time)
             else:
-                state = before.move(raw, confident[row], time)
-            relative = np.where(confident[row, :, None], raw - state.offset, np.nan)
-            filtered = state.euro(relative, time, scale=scale) + state.offset
+                euro, offset, last = self._new_filter(), np.zeros(2), Observation(raw, confident[row], time)
+            filtered = euro(np.where(confident[row, :, None], raw - offset, np.nan), time, scale=scale) + offset
             keypoints[row] = np.where(np.isnan(filtered), raw, filtered)
-            self._states[number] = state
+            self._states[number] = euro, offset, last
         return replace(poses, keypoints=keypoints)
 
 

@@ -10,16 +10,16 @@ Legend of the shapes: T tracks, N poses, K keypoints, P pairs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from hrpose.metrics.functional.oks import Floats, keypoint_variances, oks_pairs
+from hrpose.errors import check_choice
+from hrpose.metrics.functional.oks import Floats, Indices, keypoint_variances, oks_pairs
 from hrpose.structures import GroundTruth, Poses
-from hrpose.tracking.assignment import MATCHERS
 
 _COMMON = 3  # confident keypoints that two compared poses must have in common, unless one of them has fewer
 _MARGIN = 0.15  # of a propagated box on every side, as a share of the extent of the keypoints (15 % in the paper)
@@ -27,30 +27,53 @@ _MEMORY = 0.15  # seconds over which velocities are averaged
 
 
 @dataclass(frozen=True, eq=False)
-class _Track:
-    """The last observation of an instance.
+class BodyMotion:
+    """The velocity of a whole instance, from the median of its keypoints, which is robust against limbs and errors."""
 
-    Attributes:
-        number: the id of the instance.
-        keypoints: (K, 2) at the last observation.
-        confident: (K,) whether the score of the keypoint was high enough.
-        area: of the box in square pixels.
-        bbox_score: of the last detected box, which propagated boxes keep.
-        motion: of the whole instance.
-        time: of the last observation, in seconds.
-    """
+    velocity: Floats = field(default_factory=lambda: np.zeros(2))  # (2,) pixels per second
+    num_steps: int = 0  # number of measurements
 
-    number: int
-    keypoints: Floats
-    confident: NDArray[np.bool_]
-    area: float
-    bbox_score: float
-    motion: BodyMotion
-    time: float
+    def measure(self, before: Floats, after: Floats, step: float) -> BodyMotion:
+        """Return the motion after another step of `step` seconds, from the same keypoints (n, 2) before and after it.
+
+        Without keypoints the motion is unchanged.
+        """
+        if not len(before):
+            return self
+        measured = np.median(after - before, axis=0) / step
+        num_steps = self.num_steps + 1
+        share = max(1 / num_steps, 1 - float(np.exp(-step / _MEMORY)))
+        return BodyMotion(self.velocity + share * (measured - self.velocity), num_steps)
+
+
+@dataclass(frozen=True, eq=False)
+class Observation:
+    """The pose of an instance in one frame, and its motion up to there."""
+
+    keypoints: Floats  # (K, 2)
+    confident: NDArray[np.bool_]  # (K,) whether the score of the keypoint is high enough
+    time: float  # in seconds
+    motion: BodyMotion = field(default_factory=BodyMotion)
 
     def at(self, time: float) -> Floats:
         """Return the keypoints (K, 2) expected at a time if the motion continues."""
         return self.keypoints + self.motion.velocity * (time - self.time)
+
+    def followed_by(self, keypoints: Floats, confident: NDArray[np.bool_], time: float) -> Observation:
+        """Return the next observation of the same instance."""
+        common = confident & self.confident
+        motion = self.motion.measure(self.keypoints[common], keypoints[common], time - self.time)
+        return Observation(keypoints, confident, time, motion)
+
+
+@dataclass(frozen=True, eq=False)
+class _Track:
+    """An instance with its last observation."""
+
+    number: int  # id of the instance
+    last: Observation
+    area: float  # of the box in square pixels
+    bbox_score: float  # of the last detected box, which propagated boxes keep
 
 
 class OksTracker:
@@ -77,14 +100,13 @@ class OksTracker:
         max_gap: float = 1.0,
         score_threshold: float = 0.2,
     ) -> None:
-        if matcher not in MATCHERS:
-            raise ValueError(f"Expected `matcher` to be one of {', '.join(MATCHERS)}, but got {matcher!r}.")
+        check_choice("matcher", matcher, _MATCHERS)
         if not 0 < min_oks <= 1 or max_gap <= 0:
             raise ValueError(
                 f"Expected `min_oks` to be above 0 and at most 1 and `max_gap` to be positive, but got {min_oks} and {max_gap}."
             )
         self._variances = keypoint_variances(sigmas)
-        self._match = MATCHERS[matcher]
+        self._match = _MATCHERS[matcher]
         self._min_oks = min_oks
         self._max_gap = max_gap
         self._score_threshold = score_threshold
@@ -98,14 +120,11 @@ class OksTracker:
         return self._num_instances
 
     def update(self, poses: Poses, time: float) -> Poses:
-        """Assign ids to the instances of the next frame.
+        """Return the poses of the next frame with the ids of the instances as `instance_ids`.
 
         Args:
             poses: one per instance; see `hrpose.metrics.functional.oks` for duplicates.
             time: of the frame in seconds.
-
-        Returns:
-            The poses with the ids as `instance_ids`.
 
         Raises:
             ValueError: if the time has not increased, or the numbers of keypoints and sigmas differ.
@@ -118,28 +137,28 @@ class OksTracker:
         rows, columns = self._match(self._similarity(self._tracks, poses, confident, time), self._min_oks)
         known = dict(zip(columns.tolist(), rows.tolist(), strict=True))
         observed = []
-        for row in range(len(poses)):
-            before = self._tracks[known[row]] if row in known else None
-            if before is None:
+        values = zip(poses.keypoints, confident, poses.area.tolist(), poses.bbox_scores.tolist(), strict=True)
+        for row, (keypoints, is_confident, area, bbox_score) in enumerate(values):
+            if row in known:
+                before = self._tracks[known[row]]
+                number, last = before.number, before.last.followed_by(keypoints, is_confident, time)
+            else:
                 self._num_instances += 1
-            observed.append(_observe(before, poses[[row]], confident[row], time, self._num_instances))
+                number, last = self._num_instances, Observation(keypoints, is_confident, time)
+            observed.append(_Track(number, last, area, bbox_score))
         self._tracks = [track for row, track in enumerate(self._tracks) if row not in known.values()] + observed
         return replace(poses, instance_ids=np.array([track.number for track in observed], np.int64))
 
     def propagate(self, time: float) -> tuple[Floats, Floats]:
-        """Return the expected boxes of the tracked instances at a time.
+        """Return the expected boxes (T, 4) of the tracked instances at a time in seconds, xywh in pixels, and their scores (T,).
 
-        Args:
-            time: of the next frame in seconds.
-
-        Returns:
-            (T, 4) xywh in pixels and (T,) scores of the last detected boxes, 1 without a detector. Instances with fewer than
-            three confident keypoints have no box.
+        The scores are those of the last detected boxes, 1 without a detector. Instances with fewer than three confident keypoints
+        have no box.
         """
         boxes, scores = np.zeros((0, 4)), []
         for track in self._remembered(time):
-            if track.confident.sum() >= _COMMON:
-                points = track.at(time)[track.confident]
+            if track.last.confident.sum() >= _COMMON:
+                points = track.last.at(time)[track.last.confident]
                 low, high = points.min(axis=0), points.max(axis=0)
                 margin = _MARGIN * np.maximum(high - low, 1.0)
                 boxes = np.concatenate([boxes, [np.concatenate([low - margin, high - low + 2 * margin])]])
@@ -147,25 +166,20 @@ class OksTracker:
         return boxes, np.array(scores, np.float64)
 
     def missing(self, poses: Poses, time: float) -> Floats:
-        """Return the expected positions of the tracked instances that match no pose, without updating the tracks.
+        """Return the expected positions (L, 2) of the tracked instances that match no pose, without updating the tracks.
 
-        Args:
-            poses: of the next frame, as for `update`.
-            time: of that frame in seconds.
-
-        Returns:
-            (L, 2) the mean of the keypoints of each instance in pixels, of the confident ones if there are any.
+        A position is the mean of the keypoints in pixels, of the confident ones if there are any. For the arguments see `update`.
         """
         tracks = self._remembered(time)
         confident = poses.keypoint_scores >= self._score_threshold
         rows, _ = self._match(self._similarity(tracks, poses, confident, time), self._min_oks)
-        lost = [track for row, track in enumerate(tracks) if row not in rows]
-        shown = [track.at(time)[track.confident if track.confident.any() else slice(None)] for track in lost]
+        lost = [track.last for row, track in enumerate(tracks) if row not in rows]
+        shown = [last.at(time)[last.confident if last.confident.any() else slice(None)] for last in lost]
         return np.array([points.mean(axis=0) for points in shown]).reshape(-1, 2)
 
     def _remembered(self, time: float) -> list[_Track]:
         """Return the tracks observed less than `max_gap` ago."""
-        return [track for track in self._tracks if time - track.time <= self._max_gap]
+        return [track for track in self._tracks if time - track.last.time <= self._max_gap]
 
     def _similarity(self, tracks: Sequence[_Track], poses: Poses, confident: NDArray[np.bool_], time: float) -> Floats:
         """Return the OKS (T, N) of moved tracks and poses over the keypoints that are confident in both."""
@@ -176,7 +190,7 @@ class OksTracker:
         if not tracks or not len(poses):
             return np.zeros((len(tracks), len(poses)))
         row, column = np.indices((len(tracks), len(poses))).reshape(2, -1)
-        shown = np.stack([track.confident for track in tracks])[row], confident[column]
+        shown = np.stack([track.last.confident for track in tracks])[row], confident[column]
         common = shown[0] & shown[1]
         zeros = np.zeros(len(row), np.int64)
         pairs = GroundTruth(
@@ -184,7 +198,7 @@ class OksTracker:
             object_image_ids=zeros,
             instance_ids=zeros,
             category_ids=zeros,
-            keypoints=np.stack([track.at(time) for track in tracks])[row],
+            keypoints=np.stack([track.last.at(time) for track in tracks])[row],
             visibility=common.astype(np.uint8),
             bbox=np.zeros((len(row), 4)),
             iscrowd=np.zeros(len(row), bool),
@@ -196,39 +210,56 @@ class OksTracker:
         return similarity.reshape(len(tracks), len(poses))
 
 
-def _observe(before: _Track | None, pose: Poses, confident: NDArray[np.bool_], time: float, number: int) -> _Track:
-    """Return the track after a pose (one row) of a tracked instance, or of a new one with the number."""
-    keypoints, motion = pose.keypoints[0], BodyMotion()
-    if before is not None:
-        common = confident & before.confident
-        number = before.number
-        motion = before.motion.measure(before.keypoints[common], keypoints[common], time - before.time)
-    return _Track(number, keypoints, confident, float(pose.area[0]), float(pose.bbox_scores[0]), motion, time)
+def match_greedy(similarity: ArrayLike, threshold: float) -> tuple[Indices, Indices]:
+    """Select the most similar pair repeatedly, each row and column at most once.
 
+    Args:
+        similarity: (T, N) finite numbers; among equal ones the first row, then the first column is selected.
+        threshold: least similarity of a pair, above 0.
 
-@dataclass(frozen=True, eq=False)
-class BodyMotion:
-    """The velocity of a whole instance, from the median of its keypoints, which is robust against limbs and errors.
+    Returns:
+        (P,) rows and (P,) columns, sorted by row.
 
-    Attributes:
-        velocity: (2,) pixels per second.
-        num_steps: number of measurements.
+    Raises:
+        ValueError: if the similarities are not a finite matrix, or the threshold is not positive.
+
+    Example:
+        >>> match_greedy([[0.9, 0.8], [0.8, 0.1]], 0.3)
+        (array([0]), array([0]))
     """
+    left = _check(similarity, threshold)
+    pairs = []
+    while left.size and left.max() >= threshold:
+        row, column = np.unravel_index(left.argmax(), left.shape)
+        pairs.append((int(row), int(column)))
+        left[row], left[:, column] = -np.inf, -np.inf
+    found = np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2)
+    return found[:, 0], found[:, 1]
 
-    velocity: Floats = field(default_factory=lambda: np.zeros(2))
-    num_steps: int = 0
 
-    def measure(self, before: Floats, after: Floats, step: float) -> BodyMotion:
-        """Return the motion after another step.
+def match_hungarian(similarity: ArrayLike, threshold: float) -> tuple[Indices, Indices]:
+    """Select the pairs with the largest sum of similarities (the assignment problem, solved by scipy); see `match_greedy`.
 
-        Args:
-            before: (n, 2) keypoints in pixels; without any the motion is unchanged.
-            after: (n, 2) the same keypoints `step` seconds later.
-            step: seconds.
-        """
-        if not len(before):
-            return self
-        measured = np.median(after - before, axis=0) / step
-        num_steps = self.num_steps + 1
-        share = max(1 / num_steps, 1 - float(np.exp(-step / _MEMORY)))
-        return BodyMotion(self.velocity + share * (measured - self.velocity), num_steps)
+    Example:
+        >>> match_hungarian([[0.9, 0.8], [0.8, 0.1]], 0.3)
+        (array([0, 1]), array([1, 0]))
+    """
+    # slow to import
+    from scipy.optimize import linear_sum_assignment
+
+    matrix = _check(similarity, threshold)
+    rows, columns = linear_sum_assignment(np.where(matrix >= threshold, matrix, 0.0), maximize=True)
+    paired = matrix[rows, columns] >= threshold
+    return rows[paired], columns[paired]
+
+
+def _check(similarity: ArrayLike, threshold: float) -> Floats:
+    matrix = np.array(similarity, dtype=np.float64)
+    if matrix.ndim != 2 or not np.isfinite(matrix).all():
+        raise ValueError(f"Expected `similarity` to be a finite matrix, but got {matrix.tolist()}.")
+    if not threshold > 0:
+        raise ValueError(f"Expected `threshold`, the least similarity of a pair, to be above 0, but got {threshold}.")
+    return matrix
+
+
+_MATCHERS: dict[str, Callable[[Floats, float], tuple[Indices, Indices]]] = {"greedy": match_greedy, "hungarian": match_hungarian}

@@ -16,7 +16,7 @@ _INK, _FAINT = "#22262d", "#8a919c"
 
 
 def draw_curves(history: Mapping[str, Curve], *, steps_per_epoch: float | None = None) -> Image:
-    """Draw training curves: losses in one panel, AP, PCKh and other scores in a second one if there are any.
+    """Draw training curves, (H, W, 3) uint8 RGB: losses in one panel, AP, PCKh and other scores in a second one if there are any.
 
     The scale of the losses is logarithmic if all are positive. Each label has the last value, the labels of
     scores also the maximum.
@@ -24,9 +24,6 @@ def draw_curves(history: Mapping[str, Curve], *, steps_per_epoch: float | None =
     Args:
         history: name -> points (step, value); a name that contains "loss" is a loss. Values that are not finite leave a gap.
         steps_per_epoch: draw over epochs; None draws over steps.
-
-    Returns:
-        (H, W, 3) uint8 RGB.
     """
     # imported here because it takes half a second, and only curves need it
     from matplotlib.backends.backend_agg import FigureCanvasAgg

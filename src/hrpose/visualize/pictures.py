@@ -35,11 +35,7 @@ _SCORE_COLOURS = ((70, 22, 92), (222, 88, 122), (255, 247, 224))  # plum, rose, 
 
 
 def check_image(image: Image) -> Image:
-    """Return the image.
-
-    Raises:
-        ValueError: if it is not uint8 RGB.
-    """
+    """Return the image; raise ValueError if it is not uint8 RGB."""
     array = np.asarray(image)
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
         raise ValueError(
@@ -85,13 +81,9 @@ def write_text(canvas: Image, text: str, corner: tuple[float, float], height: in
 
 
 def tile(images: Sequence[Image]) -> Image:
-    """Arrange images on one sheet, row by row; each is centred, unscaled, in a cell of the size of the largest.
+    """Arrange images (H, W, 3) uint8 RGB of any sizes on one sheet, row by row, with a width of about 1.5 times the height.
 
-    Args:
-        images: (H, W, 3) uint8 RGB of any sizes.
-
-    Returns:
-        (H, W, 3) uint8 RGB, with a width of about 1.5 times the height.
+    Each is centred, unscaled, in a cell of the size of the largest.
 
     Raises:
         ValueError: if there are no images, or one is not uint8 RGB.
@@ -124,15 +116,7 @@ def save_image(path: str | Path, image: Image) -> None:
 
 
 def encode_image(image: Image, suffix: str) -> bytes:
-    """Return the content of an image file.
-
-    Args:
-        image: (H, W, 3) uint8 RGB, or (H, W, 4) with opacity for ".png".
-        suffix: the format, ".png" or ".jpg".
-
-    Raises:
-        ValueError: if the image is too large for the format.
-    """
+    """Return the content of a ".png" or ".jpg" file of an image (H, W, 3) uint8 RGB, or (H, W, 4) with opacity for ".png"."""
     channels = [2, 1, 0, 3][: image.shape[2]]
     written, content = cv2.imencode(suffix, np.ascontiguousarray(image[..., channels]), _ENCODINGS[suffix])
     if not written:
@@ -157,10 +141,10 @@ def keypoint_colours(skeleton: Skeleton) -> list[Colour]:
     return [SIDE_COLOURS[side] for side in skeleton.sides]
 
 
-def limb_colours(skeleton: Skeleton) -> list[Colour]:
-    """Return the colour of each edge by its side: an edge from a side to the middle belongs to the side."""
+def limb_sides(skeleton: Skeleton) -> list[str]:
+    """Return the side of each edge: an edge from a side to the middle belongs to the side."""
     pairs = [{skeleton.sides[start], skeleton.sides[end]} - {"middle"} for start, end in skeleton.edges]
-    return [SIDE_COLOURS[pair.pop() if len(pair) == 1 else "middle"] for pair in pairs]
+    return [pair.pop() if len(pair) == 1 else "middle" for pair in pairs]
 
 
 def id_colours(instance_ids: NDArray[np.integer[Any]]) -> list[Colour]:

@@ -17,12 +17,13 @@ from hrpose.structures import Poses
 from hrpose.visualize.pictures import (
     INK,
     PAPER,
+    SIDE_COLOURS,
     Colour,
     Image,
     check_image,
     id_colours,
     keypoint_colours,
-    limb_colours,
+    limb_sides,
     score_colours,
     text_height,
     write_text,
@@ -44,7 +45,7 @@ def draw_poses(
     labels: Sequence[str] | None = None,
     label_colours: Sequence[Colour] | None = None,
 ) -> Image:
-    """Draw poses on a copy of an image.
+    """Draw poses on a copy of an image, (H, W, 3) uint8 RGB.
 
     A limb is blue on the left side, orange on the right, green in the middle. A keypoint is a dot in the colour of its side; its
     inner disc shows the score, from plum (0) to cream (1), and is dark if the keypoint is occluded. Keypoints that are
@@ -60,9 +61,6 @@ def draw_poses(
         bboxes: (N, 4) x, y, width, height in pixels, drawn as frames.
         labels: N texts, one beside each instance.
         label_colours: N background colours of the labels; default: dark.
-
-    Returns:
-        (H, W, 3) uint8 RGB.
 
     Raises:
         ValueError: if the image is not uint8 RGB, the skeleton is missing, or a shape does not fit the skeleton or the number of
@@ -155,8 +153,8 @@ def _limb_width(points: NDArray[np.float64], canvas: Image) -> float:
 def _draw_limbs(canvas: Image, instance: _Instance, skeleton: Skeleton) -> None:
     """Draw the limbs with a dark outline, so that they stand out on dark and light clothes."""
     limbs = [
-        (instance.points[start], instance.points[end], colour)
-        for (start, end), colour in zip(skeleton.edges, limb_colours(skeleton), strict=True)
+        (instance.points[start], instance.points[end], SIDE_COLOURS[side])
+        for (start, end), side in zip(skeleton.edges, limb_sides(skeleton), strict=True)
         if instance.shown[start] and instance.shown[end]
     ]
     for start, end, _ in limbs:
@@ -241,22 +239,16 @@ class PosePainter:
     min_keypoint_score: float = 0.2
 
     def __call__(self, image: Image, poses: Poses, skeleton: Skeleton, *, numbered: bool = False) -> Image:
-        """Draw poses on a copy of an image (H, W, 3) uint8 RGB.
-
-        Args:
-            image: (H, W, 3) uint8 RGB.
-            poses: the poses of the image.
-            skeleton: names and edges of the keypoints.
-            numbered: whether `instance_ids` identify the instances in a video.
-        """
+        """Draw poses on a copy of an image (H, W, 3) uint8 RGB; `numbered` if `instance_ids` identify instances in a video."""
         shown = poses[poses.scores >= self.min_score]
         texts = [str(number) for number in shown.instance_ids] if numbered else [f"{score:.2f}" for score in shown.scores]
         labelled = numbered if self.labels is None else self.labels
         bbox = shown.bbox if shown.bbox is not None else np.hstack([shown.center - shown.scale / 2, shown.scale])
-        if self.boxes is None and _is_whole(poses, image):
+        size = np.array(image.shape[1::-1])
+        # without given boxes the only box is the whole image
+        if self.boxes is None and poses.bbox is not None and poses.bbox.tolist() == [[0, 0, *size]]:
             image = image.copy()
             width = _limb_width(np.zeros((0, 2)), image)
-            size = np.array(image.shape[1::-1])
             _draw_frame(image, np.array([width, width, *(size - 1 - 2 * width)]), 2 * width)  # inside the image
         return draw_poses(
             image,
@@ -267,8 +259,3 @@ class PosePainter:
             labels=texts if labelled else None,
             label_colours=id_colours(shown.instance_ids) if numbered else None,
         )
-
-
-def _is_whole(poses: Poses, image: Image) -> bool:
-    """Check whether the only box is the whole image, as it is if no boxes are given."""
-    return poses.bbox is not None and poses.bbox.tolist() == [[0, 0, image.shape[1], image.shape[0]]]

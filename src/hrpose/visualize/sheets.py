@@ -22,7 +22,7 @@ _DIMMED = 0.4  # brightness of the crop under the heatmaps
 def draw_crop_sheet(
     images: Image, keypoints: NDArray[Any], visibility: NDArray[Any], heatmaps: NDArray[Any] | None, skeleton: Skeleton
 ) -> Image:
-    """Draw training samples: each crop with its keypoints, and its target heatmaps beside it.
+    """Draw training samples, (H, W, 3) uint8 RGB: each crop with its keypoints, and its target heatmaps beside it.
 
     Args:
         images: (B, H, W, 3) uint8 RGB crops.
@@ -30,9 +30,6 @@ def draw_crop_sheet(
         visibility: (B, K) or (B, P, K): 0 unlabelled, 1 occluded, 2 visible.
         heatmaps: (B, K, h, w) targets; None (a network without heatmaps) draws the crops only.
         skeleton: names and edges of the K keypoints.
-
-    Returns:
-        (H, W, 3) uint8 RGB.
 
     Raises:
         ValueError: if there are no crops, the arguments have different lengths, or a shape does not fit the skeleton.
@@ -51,15 +48,12 @@ def draw_crop_sheet(
 
 
 def draw_pose_sheet(images: Sequence[Image], poses: Sequence[Poses], skeleton: Skeleton) -> Image:
-    """Draw the estimated poses on their images, each scaled to a cell of the sheet.
+    """Draw the estimated poses on their images, each scaled to a cell of the sheet, (H, W, 3) uint8 RGB.
 
     Args:
         images: (H, W, 3) uint8 RGB of any sizes.
         poses: the poses of each image.
         skeleton: names and edges of the K keypoints.
-
-    Returns:
-        (H, W, 3) uint8 RGB.
 
     Raises:
         ValueError: if there are no images, the arguments have different lengths, or a shape does not fit the skeleton.
@@ -86,9 +80,6 @@ def draw_heatmaps(image: Image, heatmaps: NDArray[Any], skeleton: Skeleton | Non
         heatmaps: (K, h, w); values are clipped to 0..1, NaN counts as 0.
         skeleton: sides of the K keypoints; None draws all heatmaps in the same colour.
 
-    Returns:
-        (H, W, 3) uint8 RGB.
-
     Raises:
         ValueError: if the image is not uint8 RGB, or the heatmaps are not (K, h, w).
     """
@@ -107,11 +98,7 @@ def draw_heatmaps(image: Image, heatmaps: NDArray[Any], skeleton: Skeleton | Non
 
 
 def heatmap_layer(heatmaps: NDArray[Any], skeleton: Skeleton) -> Image:
-    """Return heatmaps (K, h, w) as one image (h, w, 4) uint8 of RGB and opacity, to be drawn over a crop.
-
-    Raises:
-        ValueError: if the heatmaps are not (K, h, w).
-    """
+    """Return heatmaps (K, h, w) as one image (h, w, 4) uint8 of RGB and opacity, to be drawn over a crop."""
     mixed, opacity = _mix_heatmaps(heatmaps, skeleton)
     return np.asarray(np.concatenate([mixed, 255 * opacity], axis=-1).round(), np.uint8)
 

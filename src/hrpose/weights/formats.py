@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from hrpose.models.higher_hrnet import HigherHRNet
 from hrpose.models.hourglass import StackedHourglass
-from hrpose.models.hrnet import HRNet
-from hrpose.models.simple_baseline import RESNETS, Bottleneck, SimpleBaseline
+from hrpose.models.hrnet import Bottleneck, HRNet
+from hrpose.models.simple_baseline import RESNETS, SimpleBaseline
 from hrpose.weights.files import WeightsError
 
 HEAD = "final_layer."

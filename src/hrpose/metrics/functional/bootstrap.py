@@ -9,25 +9,17 @@ Legend of the shapes: D predictions, M annotated instances, T OKS thresholds, S 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-from numpy.typing import NDArray
 
-from hrpose.metrics.functional.matching import RECALLS, Matches
-from hrpose.metrics.functional.oks import Floats, Indices
-
-_TINY = np.spacing(1)
+from hrpose.metrics.functional.matching import RECALLS, Matches, precision_at_recalls
+from hrpose.metrics.functional.oks import Floats
 
 
 def bootstrap_average_precision(matches: Matches, *, num_samples: int = 1000, seed: int = 0) -> Floats:
-    """Compute the AP of resampled data sets.
+    """Compute the AP (num_samples,) of resampled data sets, over all OKS thresholds in the area range "all".
 
-    Two sets of matches of the same images get the same resamples with the same `num_samples` and seed, so their differences
-    are paired.
-
-    Returns:
-        (num_samples,) APs over all OKS thresholds in the area range "all"; NaN for samples without annotated instances.
+    It is NaN for samples without annotated instances. Two sets of matches of the same images get the same resamples with the same
+    `num_samples` and seed, so their differences are paired.
 
     Raises:
         ValueError: if there is no area range "all", or no image.
@@ -37,7 +29,7 @@ def bootstrap_average_precision(matches: Matches, *, num_samples: int = 1000, se
             "Expected argument `matches` to have images and an area range `all`, "
             f"but got {matches.num_images} images and {list(matches.area_names)}."
         )
-    categories = [_Category.of(matches, category) for category in range(matches.num_categories)]
+    categories = [_Category(matches, category) for category in range(matches.num_categories)]
     rng = np.random.default_rng(seed)
     samples = np.empty(num_samples)
     for sample in range(num_samples):
@@ -66,8 +58,7 @@ def confidence_interval(samples: Floats, level: float = 0.95) -> tuple[float, fl
 def paired_p_value(samples: Floats, others: Floats) -> float:
     """Compute the two-sided p-value of the paired bootstrap from the samples (S,) of two sets of predictions.
 
-    Returns:
-        The p-value, at least 1 / S, and 1 if all samples are equal. Samples that are NaN in one set do not count in S.
+    It is at least 1 / S, and 1 if all samples are equal. Samples that are NaN in one set do not count in S.
 
     Raises:
         ValueError: if the numbers of samples differ, or no sample is defined in both sets.
@@ -82,28 +73,23 @@ def paired_p_value(samples: Floats, others: Floats) -> float:
     return float(min(1.0, max(2 * tail, 1 / difference.size)))
 
 
-@dataclass(frozen=True, eq=False)
 class _Category:
     """The matches of one category, prepared for many weightings."""
 
-    images: Indices  # (D,) index of the image of each prediction, highest score first
-    counted: NDArray[np.bool_]  # (T, D) whether the prediction counts
-    right: tuple[Indices, ...]  # indices of the correct predictions for each of T thresholds
-    instances: Floats  # (I,) number of instances that count in each image
-
-    @staticmethod
-    def of(matches: Matches, category: int) -> _Category:
+    def __init__(self, matches: Matches, category: int) -> None:
         area = matches.area_names.index("all")
         mine = np.flatnonzero(matches.categories == category)
-        counted = ~matches.ignored[area][:, mine]
-        hits = (matches.instances[area][:, mine] >= 0) & counted
         to_find = ~matches.instance_ignored[area] & (matches.instance_categories == category)
-        instances = np.bincount(matches.instance_images[to_find], minlength=matches.num_images).astype(np.float64)
-        return _Category(matches.images[mine], counted, tuple(np.flatnonzero(row) for row in hits), instances)
+        self.images = matches.images[mine]  # (D,) index of the image of each prediction, highest score first
+        self.counted = ~matches.ignored[area][:, mine]  # (T, D) whether the prediction counts
+        hits = (matches.instances[area][:, mine] >= 0) & self.counted
+        self.right = [np.flatnonzero(row) for row in hits]  # indices of the correct predictions for each of T thresholds
+        # (I,) number of instances that count in each image
+        self.instances = np.bincount(matches.instance_images[to_find], minlength=matches.num_images).astype(np.float64)
 
     def average_precisions(self, weights: Floats) -> Floats:
         """Return the AP at each threshold (T,) with weighted images; (0,) without annotated instances."""
-        num_instances = weights @ self.instances
+        num_instances = float(weights @ self.instances)
         if num_instances == 0:
             return np.zeros(0)
         weight = weights[self.images]
@@ -112,7 +98,5 @@ class _Category:
             if len(right):
                 found = np.cumsum(weight[right])
                 counted = np.cumsum(weight * self.counted[row])[right]
-                best = np.maximum.accumulate((found / (counted + _TINY))[::-1])[::-1]
-                place = np.searchsorted(found / num_instances, RECALLS, side="left")
-                aps[row] = best[place[place < len(right)]].sum() / len(RECALLS)
+                aps[row] = precision_at_recalls(found, counted, num_instances).sum() / len(RECALLS)
         return aps

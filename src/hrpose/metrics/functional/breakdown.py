@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -26,21 +27,13 @@ A range contains its lower end; the last one also contains 1.
 def average_precision_per_keypoint(
     detections: Detections, truth: GroundTruth, sigmas: ArrayLike, *, max_detections: int = 20
 ) -> Floats:
-    """Evaluate each keypoint as if it were the only one; instances without its label are ignored.
+    """Compute the AP (K,) of each keypoint as if it were the only one; -1 for keypoints that are never labelled.
 
-    Returns:
-        (K,) AP over OKS .50:.95; -1 for keypoints that are never labelled.
+    Instances without its label are ignored.
     """
-    values = np.asarray(sigmas, dtype=np.float64)
-    aps = np.empty(len(values))
-    for keypoint in range(len(values)):
-        aps[keypoint] = average_precision(
-            *select_keypoints(detections, truth, [keypoint]),
-            values[[keypoint]],
-            area_ranges={"all": (0.0, 1e10)},
-            max_detections=max_detections,
-        )["AP"]
-    return aps
+    options = {"area_ranges": {"all": (0.0, 1e10)}, "max_detections": max_detections}
+    numbers = (_evaluate_keypoints(detections, truth, sigmas, [k], **options) for k in range(truth.keypoints.shape[1]))
+    return np.array([row["AP"] for row in numbers])
 
 
 def average_precision_by_part(
@@ -53,43 +46,37 @@ def average_precision_by_part(
     scores: Mapping[str, Floats] | None = None,
     keypoint_scores: Floats | None = None,
 ) -> dict[str, dict[str, float]]:
-    """Evaluate `parts`, the keypoint indices of each part, as COCO-WholeBody does for body, foot, face and hands.
+    """Compute the ten COCO numbers of parts, given as keypoint indices, as COCO-WholeBody does for body, foot, face and hands.
 
-    `scores` (N,) by part replace those of the predictions. With `keypoint_scores` (N, K), predictions are left out of parts in
-    which all their scores are 0.
-
-    Returns:
-        The ten COCO numbers of each part. Instances without labelled keypoints of the part are ignored.
+    Instances without labelled keypoints of the part are ignored. `scores` (N,) by part replace those of the predictions. With
+    `keypoint_scores` (N, K), predictions are left out of parts in which all their scores are 0.
     """
-    values = np.asarray(sigmas, dtype=np.float64)
     numbers = {}
     for name, indices in parts.items():
         ranked = replace(detections, scores=(scores or {}).get(name, detections.scores))
         if keypoint_scores is not None:
-            kept = np.flatnonzero((keypoint_scores[:, list(indices)] > 0).any(axis=1))
-            ranked = ranked[kept]
-        chosen = select_keypoints(ranked, truth, indices)
-        numbers[name] = average_precision(*chosen, values[list(indices)], max_detections=max_detections)
+            ranked = ranked[np.flatnonzero((keypoint_scores[:, list(indices)] > 0).any(axis=1))]
+        numbers[name] = _evaluate_keypoints(ranked, truth, sigmas, indices, max_detections=max_detections)
     return numbers
+
+
+def _evaluate_keypoints(
+    detections: Detections, truth: GroundTruth, sigmas: ArrayLike, indices: Sequence[int], **options: Any
+) -> dict[str, float]:
+    """Evaluate as if there were only the keypoints with these indices."""
+    chosen = np.asarray(sigmas, dtype=np.float64)[list(indices)]
+    return average_precision(*select_keypoints(detections, truth, indices), chosen, **options)
 
 
 def average_precision_by_visibility(
     detections: Detections, truth: GroundTruth, sigmas: ArrayLike, *, max_detections: int = 20
 ) -> dict[str, dict[str, float]]:
-    """Evaluate only visible and only occluded keypoints; instances without such keypoints are ignored.
-
-    Returns:
-        The ten COCO numbers of "visible" and "occluded".
-    """
-    return {
-        name: average_precision(
-            detections,
-            truth.relabel(np.where(truth.visibility == flag, truth.visibility, 0).astype(np.uint8)),
-            sigmas,
-            max_detections=max_detections,
-        )
-        for name, flag in (("visible", 2), ("occluded", 1))
-    }
+    """Compute the ten COCO numbers of only "visible" and only "occluded" keypoints; instances without such are ignored."""
+    numbers = {}
+    for name, flag in (("visible", 2), ("occluded", 1)):
+        only = truth.relabel(np.where(truth.visibility == flag, truth.visibility, 0).astype(np.uint8))
+        numbers[name] = average_precision(detections, only, sigmas, max_detections=max_detections)
+    return numbers
 
 
 def average_precision_by_crowding(
@@ -100,11 +87,7 @@ def average_precision_by_crowding(
     crowding_ranges: Mapping[str, tuple[float, float]] = CROWDING_RANGES,
     max_detections: int = 20,
 ) -> dict[str, dict[str, float]]:
-    """Evaluate images with little, medium and much crowding separately.
-
-    Returns:
-        The ten COCO numbers of each range. Images without crowd index are in none.
-    """
+    """Compute the ten COCO numbers of each range of crowding; images without crowd index are in none."""
     return {
         name: average_precision(*select_images(detections, truth, image_ids), sigmas, max_detections=max_detections)
         for name, image_ids in images_by_crowding(truth, crowding_ranges).items()
@@ -122,14 +105,11 @@ def images_by_crowding(
 
 
 def crowd_index(truth: GroundTruth) -> tuple[Indices, Floats]:
-    """Return the crowd index of images, from the data set if it has it, as CrowdPose does.
+    """Return the ids of images and their crowd indices from 0 to 1, as CrowdPose does.
 
-    The index is the mean over instances of (keypoints of others in the box) / (own keypoints in the box), at most 1 each.
+    They are of all images if the data set states them. Otherwise they are computed for images with labelled instances: the mean
+    over instances of (keypoints of others in the box) / (own keypoints in the box), at most 1 each.
     Source: J. Li et al., CrowdPose: Efficient Crowded Scenes Pose Estimation and a New Benchmark, CVPR 2019.
-
-    Returns:
-        Image ids, and their crowd indices from 0 to 1: of all images if the data set states them, otherwise of images with
-        labelled instances.
     """
     if truth.crowd_index is not None:
         return truth.image_ids, truth.crowd_index

@@ -97,15 +97,7 @@ def match_detections(
 
     Predictions of a category without annotations are left out. Crowds, instances without keypoints (`GroundTruth.is_ignored`)
     and instances outside the area range are ignored. An annotation id of 0 is valid, unlike in the reference implementation,
-    which treats a match with it as no match.
-
-    Args:
-        detections: N predictions.
-        truth: M annotated instances, and all images.
-        sigmas: (K,) per-keypoint constants of the skeleton.
-        oks_thresholds: T smallest values of OKS of a correct prediction.
-        area_ranges: A names with their smallest and largest area in square pixels.
-        max_detections: number of predictions per image and category that count, those of highest score.
+    which treats a match with it as no match. For the arguments see `average_precision`.
 
     Raises:
         ValueError: if the image of a prediction is not in `truth`.
@@ -200,11 +192,7 @@ def keep_best(
 ) -> tuple[Indices, Indices, Indices]:
     """Sort predictions by score, then image and row, and keep the best of each image and category.
 
-    Returns:
-        Row, index of the image and index of the category of each kept prediction.
-
-    Raises:
-        ValueError: if the image of a prediction is not in `image_ids`.
+    Return row, index of the image and index of the category of each kept prediction.
     """
     images = np.searchsorted(image_ids, detections.image_ids)
     known = image_ids.take(images, mode="clip") == detections.image_ids if len(image_ids) else np.zeros(len(images), bool)
@@ -373,13 +361,20 @@ def _curves(taken: NDArray[np.bool_], ignored: NDArray[np.bool_], num_instances:
         right = np.flatnonzero(hits & ~skipped)
         if len(right):
             found = np.arange(1.0, len(right) + 1)
-            counted = right + 1 - np.cumsum(skipped)[right]
-            best = np.maximum.accumulate((found / (counted + _TINY))[::-1])[::-1]
-            share = found / num_instances
-            place = np.searchsorted(share, RECALLS, side="left")
-            precision[row, place < len(right)] = best[place[place < len(right)]]
-            recall[row] = share[-1]
+            reached = precision_at_recalls(found, right + 1 - np.cumsum(skipped)[right], num_instances)
+            precision[row, : len(reached)] = reached
+            recall[row] = found[-1] / num_instances
     return precision, recall
+
+
+def precision_at_recalls(found: Floats, counted: NDArray[Any], num_instances: float) -> Floats:
+    """Compute the highest precision at each of `RECALLS` or a higher recall, up to the highest one that is reached.
+
+    For each correct prediction, `found` is the number of correct predictions so far and `counted` that of all predictions.
+    """
+    best = np.maximum.accumulate((found / (counted + _TINY))[::-1])[::-1]
+    place = np.searchsorted(found / num_instances, RECALLS, side="left")
+    return best[place[place < len(found)]]
 
 
 def _mean(table: Floats) -> float:

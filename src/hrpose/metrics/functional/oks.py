@@ -26,13 +26,10 @@ Indices = NDArray[np.int64]
 
 
 def keypoint_variances(sigmas: ArrayLike) -> Floats:
-    """Compute the OKS variances (2 sigma)^2 from the per-keypoint constants of a skeleton.
+    """Compute the OKS variances (2 sigma)^2, (K,), from the per-keypoint constants of a skeleton.
 
     Args:
         sigmas: (K,) standard deviation of annotators, in units of the square root of the instance's area.
-
-    Returns:
-        (K,) variances.
 
     Raises:
         ValueError: if `sigmas` is empty, or a value is not positive and finite.
@@ -47,7 +44,7 @@ def keypoint_variances(sigmas: ArrayLike) -> Floats:
 
 
 def oks_matrix(keypoints: ArrayLike, truth: GroundTruth, sigmas: ArrayLike) -> Floats:
-    """Compute the OKS of every prediction with every annotated instance, as COCO defines it.
+    """Compute the OKS (D, M) of every prediction with every annotated instance, as COCO defines it.
 
     Only labelled keypoints count. For an instance without labelled keypoints the distance of a keypoint is that to its bbox,
     extended on each side by its own size, and 0 inside.
@@ -56,9 +53,6 @@ def oks_matrix(keypoints: ArrayLike, truth: GroundTruth, sigmas: ArrayLike) -> F
         keypoints: (D, K, 2) predictions in image pixels.
         truth: M annotated instances; their images and categories are ignored.
         sigmas: (K,) see `keypoint_variances`.
-
-    Returns:
-        (D, M) similarities.
 
     Raises:
         ValueError: if predictions, instances and sigmas have different numbers of keypoints.
@@ -134,13 +128,10 @@ def oks_between(keypoints: Floats, areas: Floats, variances: Floats, first: Indi
 def may_reach(
     lowest: float, keypoints: Floats, truth: GroundTruth, variance: float, predictions: Indices, instances: Indices
 ) -> NDArray[np.bool_]:
-    """Find the pairs with an OKS that may reach `lowest`, from the boxes around their keypoints.
+    """Find the pairs (P,) with an OKS that may reach `lowest`, from the boxes around their keypoints.
 
     If the boxes have a gap, every distance is at least as large, so OKS <= exp(-gap^2 / (2 variance area)); `variance` is the
     largest of all keypoints.
-
-    Returns:
-        (P,) False where OKS is certainly lower.
     """
     if lowest <= 0:
         return np.ones(len(predictions), dtype=bool)

@@ -44,15 +44,12 @@ PCKH_COLUMNS = (*_GROUPS, "Mean", "Mean@0.11", "Mean@0.10")
 
 
 def normalized_errors(predictions: ArrayLike, targets: ArrayLike, sizes: ArrayLike) -> Floats:
-    """Compute distances between keypoints in units of each instance's size.
+    """Compute the distances (N, K) between keypoints in units of each instance's size.
 
     Args:
         predictions: (N, K, 2) in image pixels.
         targets: (N, K, 2) in image pixels.
         sizes: (N,) in pixels, such as the size of the head or torso, or the longer side of the box.
-
-    Returns:
-        (N, K) distances.
 
     Raises:
         ValueError: if the shapes do not match, or a size is not positive.
@@ -70,15 +67,14 @@ def normalized_errors(predictions: ArrayLike, targets: ArrayLike, sizes: ArrayLi
 
 
 def pck(errors: ArrayLike, labelled: ArrayLike, threshold: float) -> Floats:
-    """Compute the share of instances with an error of at most the threshold, for each keypoint.
+    """Compute the share of instances with an error of at most the threshold, for each keypoint (K,).
+
+    It is from 0 to 1; NaN for keypoints that are never annotated.
 
     Args:
         errors: (N, K) from `normalized_errors`.
         labelled: (N, K) whether the keypoint is annotated; others do not count.
         threshold: the largest correct error.
-
-    Returns:
-        (K,) shares from 0 to 1; NaN for keypoints that are never annotated.
 
     Example:
         >>> pck([[0.5, 0.1], [0.6, 0.1]], [[True, True], [True, False]], threshold=0.5)
@@ -128,9 +124,9 @@ def pckh_table(errors: ArrayLike, labelled: ArrayLike) -> dict[str, float]:
         )
     shares = 100 * pck(distances, mask, 0.5)
     table = {name: float(shares[list(keypoints)].mean()) for name, keypoints in _GROUPS.items()}
-    table["Mean"] = _benchmark_mean(distances, mask, 0.5)
-    for threshold in (0.11, 0.10):
-        table[f"Mean@{threshold:.2f}"] = _benchmark_mean(distances, mask, threshold)
+    counted = [keypoint for keypoint in range(NUM_MPII_KEYPOINTS) if keypoint not in _NOT_IN_MEAN]
+    for name, threshold in (("Mean", 0.5), ("Mean@0.11", 0.11), ("Mean@0.10", 0.10)):
+        table[name] = 100 * mean_pck(distances[:, counted], mask[:, counted], threshold)
     return table
 
 
@@ -170,11 +166,6 @@ def jhmdb_table(
     return numbers
 
 
-def _benchmark_mean(errors: Floats, labelled: NDArray[np.bool_], threshold: float) -> float:
-    counted = [keypoint for keypoint in range(NUM_MPII_KEYPOINTS) if keypoint not in _NOT_IN_MEAN]
-    return 100 * mean_pck(errors[:, counted], labelled[:, counted], threshold)
-
-
 @dataclass(frozen=True, eq=False)
 class PixelErrors:
     """Distances of predicted keypoints."""
@@ -198,10 +189,9 @@ def pixel_errors(detections: Detections, truth: GroundTruth, *, max_detections: 
     sizes = truth.bbox[:, 2:].max(axis=1, initial=0)
     sized = counted & (sizes > 0)
     relative, mask = distances[sized] / sizes[sized, None], labelled[sized]
-    each = {"mean_error": _reduce(np.mean, found), "median_error": _reduce(np.median, found)}
-    whole = found[~np.isnan(found)]
-    overall = {name: float(reduce(whole)) if len(whole) else float("nan")
-               for name, reduce in (("mean_error", np.mean), ("median_error", np.median))}  # fmt: skip
+    each, overall = {}, {}
+    for name, function in (("mean_error", np.mean), ("median_error", np.median)):
+        each[name], overall[name] = _reduce(function, found), float(_reduce(function, found.reshape(-1, 1))[0])
     for threshold in PCK_THRESHOLDS:
         each[f"PCK@{threshold}"] = pck(relative, mask, threshold)
         overall[f"PCK@{threshold}"] = mean_pck(relative, mask, threshold)
@@ -209,10 +199,9 @@ def pixel_errors(detections: Detections, truth: GroundTruth, *, max_detections: 
 
 
 def closest_pairs(detections: Detections, truth: GroundTruth, *, max_detections: int = 20) -> tuple[Indices, Indices]:
-    """Pair predictions with instances by the mean distance of the labelled keypoints, closest pairs first.
+    """Pair predictions (P,) with instances (P,) by the mean distance of the labelled keypoints, closest pairs first.
 
-    Returns:
-        The prediction (P,) and the instance (P,) of each pair, sorted by instance.
+    The pairs are sorted by instance.
     """
     image_ids, category_ids = np.unique(truth.image_ids), np.unique(truth.category_ids)
     kept, images, categories = keep_best(detections, image_ids, category_ids, max_detections)
