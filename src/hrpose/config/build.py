@@ -4,7 +4,7 @@ import inspect
 import re
 import sys
 import types
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from functools import cache, partial
 from importlib import import_module
@@ -254,18 +254,12 @@ def describe(hint: Any, text: str) -> str:
 
 def literals(hint: Any) -> list[object]:
     """Return the choices of a `Literal`, or of a union of `Literal`s and None; empty for other types."""
-    return list(_literals(hint)) if all(value is not Ellipsis for value in _literals(hint)) else []
-
-
-def _literals(hint: Any) -> Iterator[object]:
-    """Yield the choices, and Ellipsis for other types."""
     if get_origin(hint) is Literal:
-        yield from get_args(hint)
-    elif get_origin(hint) in _UNIONS:
-        for choice in get_args(hint):
-            yield from _literals(choice)
-    else:
-        yield None if hint is types.NoneType else ...
+        return list(get_args(hint))
+    if hint is types.NoneType:
+        return [None]
+    parts = [literals(choice) for choice in get_args(hint)] if get_origin(hint) in _UNIONS else []
+    return [value for part in parts for value in part] if all(parts) else []
 
 
 def _list(choices: Iterable[object]) -> str:
