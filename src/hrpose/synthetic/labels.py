@@ -14,7 +14,7 @@ import numpy.typing as npt
 from hrpose.skeletons import COCO
 from hrpose.synthetic.canvas import OVERSAMPLING, to_canvas
 from hrpose.synthetic.painting import FACE, head_frame
-from hrpose.synthetic.people import OWNER_STRIDE, Floats, Part, Person
+from hrpose.synthetic.people import OWNER_STRIDE, Floats, Part, Person, find_pixels
 
 # Joint -> the limbs that start or end there, and the parts of the trunk that it is on.
 _ON_LIMB = {
@@ -75,7 +75,7 @@ def label_person(owners: npt.NDArray[np.uint16], person: Person, number: int, pa
 
 def label_crowd(owners: npt.NDArray[np.uint16], number: int) -> Label | None:
     """Return the label of a crowd, the pixels of one number without keypoints, or None if there are no such pixels."""
-    mask = owners[::OVERSAMPLING, ::OVERSAMPLING] // OWNER_STRIDE == number
+    mask = find_pixels(owners, number)
     columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
     if not len(columns):
         return None
@@ -97,12 +97,9 @@ def _locate(person: Person, name: str) -> tuple[Floats, int]:
     if name not in FACE:
         return person.place(name), 2
     shadow, towards = head_frame(person)
-    facing = float(FACE[name] @ towards)
-    if name.endswith("ear"):
-        facing += 0.38
-    return person.place("head") + shadow @ FACE[
-        name
-    ], 2 if facing > _MIN_COSINE_VISIBLE else 1 if facing > _MIN_COSINE_OCCLUDED else 0
+    facing = float(FACE[name] @ towards) + (0.38 if name.endswith("ear") else 0.0)
+    visibility = int(facing > _MIN_COSINE_VISIBLE) + int(facing > _MIN_COSINE_OCCLUDED)
+    return person.place("head") + shadow @ FACE[name], visibility
 
 
 def _inside(point: Floats, shape: tuple[int, ...]) -> bool:

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from hrpose.synthetic.canvas import Colour
+from hrpose.synthetic.canvas import OVERSAMPLING, Colour
 
 Floats = npt.NDArray[np.float64]
 Range = tuple[float, float]
@@ -53,6 +53,11 @@ TRUNKS: Mapping[str, tuple[float, tuple[Range, Range, Range]]] = {
     "bent": (0.09, ((30, 85), (-10, 10), (-20, 20))),
 }
 OWNER_STRIDE = 32  # owner of a pixel = OWNER_STRIDE * number of the person (from 1) + Part
+
+
+def find_pixels(owners: npt.NDArray[np.uint16], number: int) -> npt.NDArray[np.bool_]:
+    """Return which pixels of the image (H, W) show a person, from the owners (2H, 2W) of the canvas."""
+    return np.asarray(owners[::OVERSAMPLING, ::OVERSAMPLING] // OWNER_STRIDE == number)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +105,9 @@ def sample_body(rng: np.random.Generator) -> Body:
     nod = rng.uniform(-15, 25) - 0.5 * max(bend - 20, 0)
     head = chest @ rotation(1, rng.normal(0, 18)) @ rotation(0, nod) @ rotation(2, rng.normal(0, 7))
     joints = place_trunk(view, chest, head, size)
-    _add_arms(joints, rng, chest, size)
+    for side, _ in SIDES:
+        angles = _draw_within(rng, _choose(rng, ARMS)[1])
+        place_arm(joints, side, chest, size["arm"], (*angles, rng.uniform(-10, 35)))
     _add_legs(joints, rng, view, size)
     thickness, head_size = rng.uniform(1.2, 1.6), rng.uniform(1.4, 1.6) * (1.12 if child else 1.0)
     return face_down(Body(joints, head, chest, float(thickness), float(head_size)))
@@ -136,22 +143,19 @@ def _draw_within(rng: np.random.Generator, ranges: Sequence[Range]) -> list[floa
 
 def place_trunk(view: Floats, chest: Floats, head: Floats, size: Mapping[str, float]) -> dict[str, Floats]:
     """Place pelvis, waist, chest, neck, head, shoulders and hips, in the view frame with y up."""
-    joints = {"pelvis": np.zeros(3)}
-    joints["waist"] = view @ np.array([0, 0.08, 0.0])
-    joints["chest"] = joints["waist"] + chest @ np.array([0, size["trunk"] - 0.15, 0.0])
-    neck = joints["waist"] + chest @ np.array([0, size["trunk"] - 0.06, 0.0])
-    joints["neck"] = neck
-    joints["head"] = neck + 0.035 * chest[:, 1] + 0.095 * head[:, 1] + 0.012 * head[:, 2]
+    waist = view @ np.array([0, 0.08, 0.0])
+    neck = waist + chest @ np.array([0, size["trunk"] - 0.06, 0.0])
+    joints = {
+        "pelvis": np.zeros(3),
+        "waist": waist,
+        "chest": waist + chest @ np.array([0, size["trunk"] - 0.15, 0.0]),
+        "neck": neck,
+        "head": neck + 0.035 * chest[:, 1] + 0.095 * head[:, 1] + 0.012 * head[:, 2],
+    }
     for side, sign in SIDES:
         joints[f"{side}_shoulder"] = neck + chest @ np.array([sign * size["shoulder"], -0.025, 0])
         joints[f"{side}_hip"] = view @ np.array([sign * size["hip"], 0, 0])
     return joints
-
-
-def _add_arms(joints: dict[str, Floats], rng: np.random.Generator, chest: Floats, size: Mapping[str, float]) -> None:
-    for side, _ in SIDES:
-        angles = _draw_within(rng, _choose(rng, ARMS)[1])
-        place_arm(joints, side, chest, size["arm"], (*angles, rng.uniform(-10, 35)))
 
 
 def _add_legs(joints: dict[str, Floats], rng: np.random.Generator, view: Floats, size: Mapping[str, float]) -> None:
@@ -204,28 +208,14 @@ def place_leg(joints: dict[str, Floats], side: str, view: Floats, length: float,
     joints[f"{side}_heel"] = joints[f"{side}_ankle"] + shank @ np.array([0, -0.03, -0.022])
 
 
-class Part(IntEnum):
-    """The painted parts of a person."""
-
-    HEAD = 0
-    HAIR = 1
-    NECK = 2
-    CHEST = 3
-    HIPS = 4
-    SKIRT = 5
-    LEFT_UPPER_ARM = 6
-    LEFT_FOREARM = 7
-    LEFT_HAND = 8
-    RIGHT_UPPER_ARM = 9
-    RIGHT_FOREARM = 10
-    RIGHT_HAND = 11
-    LEFT_THIGH = 12
-    LEFT_SHANK = 13
-    LEFT_FOOT = 14
-    RIGHT_THIGH = 15
-    RIGHT_SHANK = 16
-    RIGHT_FOOT = 17
-
+Part = IntEnum(
+    "Part",
+    "HEAD HAIR NECK CHEST HIPS SKIRT "
+    "LEFT_UPPER_ARM LEFT_FOREARM LEFT_HAND RIGHT_UPPER_ARM RIGHT_FOREARM RIGHT_HAND "
+    "LEFT_THIGH LEFT_SHANK LEFT_FOOT RIGHT_THIGH RIGHT_SHANK RIGHT_FOOT",
+    start=0,
+)
+"""The painted parts of a person."""
 
 SKINS = np.array([(246, 214, 190), (232, 190, 160), (212, 162, 124), (176, 122, 84), (128, 84, 56), (88, 58, 42)], float)
 HAIRS = np.array(
