@@ -256,9 +256,8 @@ def sigma_sources(skeleton: Skeleton) -> dict[str, tuple[str, ...]]:
 def describe_sigmas(skeleton: Skeleton) -> str:
     """Return the sources of the OKS sigmas in one line."""
     sources = sigma_sources(skeleton)
-    return (
-        next(iter(sources)) if len(sources) == 1 else "; ".join(f"{one}: {list_names(names)}" for one, names in sources.items())
-    )
+    parts = sources if len(sources) == 1 else [f"{source}: {list_names(names)}" for source, names in sources.items()]
+    return "; ".join(parts)
 
 
 def whole_body_parts(keypoint_names: Sequence[str]) -> dict[str, tuple[int, ...]]:
