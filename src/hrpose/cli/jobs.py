@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from hrpose.cli.arguments import SWEEP, Command
 from hrpose.cli.faults import dead_processes_as_lines, in_one_line
@@ -171,11 +171,9 @@ class JobLog:
         failed = [job for job in jobs if job.failed or (job.state == RUNNING and not stopped)]
         if not failed:
             return max((job.status for job in jobs), default=0)
-        texts = []
-        for job in failed:
-            folder = Path(os.path.normpath(self.sweep / job.folder))
-            texts.append(f"{job.overrides} ({_shorten(folder)})" if job.folder else job.overrides)
-        print(f"hrpose: {len(failed)} of {len(jobs)} jobs failed: {'; '.join(texts)}", file=sys.stderr)
+        folders = [f" ({_shorten(Path(os.path.normpath(self.sweep / job.folder)))})" if job.folder else "" for job in failed]
+        texts = "; ".join(f"{job.overrides}{folder}" for job, folder in zip(failed, folders, strict=True))
+        print(f"hrpose: {len(failed)} of {len(jobs)} jobs failed: {texts}", file=sys.stderr)
         return 1
 
     def stopped(self, stop: StopSignal) -> int:
@@ -372,14 +370,7 @@ def log_to_screen() -> None:
 def warnings_as_lines() -> Iterator[None]:
     """Log warnings without their line of code."""
 
-    def show(
-        message: Warning | str,
-        category: type[Warning],
-        filename: str,
-        lineno: int,
-        file: TextIO | None = None,
-        line: str | None = None,
-    ) -> None:
+    def show(message: Warning | str, *details: object, **files: object) -> None:
         logging.getLogger("py.warnings").warning("%s", message)
 
     shown_before = warnings.showwarning
@@ -396,18 +387,12 @@ def explains_itself(error: BaseException) -> bool:
     It is for exception classes of this library, Lightning's for misuse, ValueErrors and OSErrors that this library raises, and
     errors of the machine, such as a full disk.
     """
-    if type(error).__module__.partition(".")[0] == "hrpose":
-        return True
-    if type(error).__name__ == "MisconfigurationException":
+    if type(error).__module__.partition(".")[0] == "hrpose" or type(error).__name__ == "MisconfigurationException":
         return True
     if isinstance(error, OSError) and error.errno in _MACHINE_ERRORS:
         return True
-    if not isinstance(error, ValueError | OSError):
-        return False
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return trace is not None and Path(trace.tb_frame.f_code.co_filename).is_relative_to(_PACKAGE)
+    files = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return isinstance(error, ValueError | OSError) and bool(files) and Path(files[-1]).is_relative_to(_PACKAGE)
 
 
 def refuse(error: BaseException) -> int:
