@@ -37,19 +37,12 @@ _OTHER_VERBS = {  # verbs of other tools
 
 @dataclass(frozen=True)
 class Command:
-    """A parsed command line.
+    """A parsed command line."""
 
-    Attributes:
-        verb: the first argument.
-        flags: arguments that begin with a dash, each followed by its value if it has one.
-        overrides: the other arguments, normalised.
-        spaced: those overrides that were written with spaces around the `=`.
-    """
-
-    verb: str
-    flags: tuple[str, ...]
-    overrides: tuple[str, ...]
-    spaced: tuple[str, ...] = ()
+    verb: str  # the first argument
+    flags: tuple[str, ...]  # arguments that begin with a dash, each followed by its value if it has one
+    overrides: tuple[str, ...]  # the other arguments, normalised
+    spaced: tuple[str, ...] = ()  # overrides that were written with spaces around the `=`
 
     def has(self, *flags: str) -> bool:
         """Check whether one of the flags is given."""

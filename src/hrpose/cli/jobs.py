@@ -79,29 +79,17 @@ def stop_signals() -> Iterator[StopSignal]:
 
 @dataclass
 class JobLog:
-    """The state of the jobs of a command.
-
-    Attributes:
-        command: the command line.
-        arguments: verb, flags and overrides as typed.
-        number: jobs started in this process.
-        current: overrides of the running job; None before the first.
-        folder: of the running job.
-        status: exit status of a complete single run; 3 if some images could not be used.
-        sweep: folder of a sweep, with the records of its jobs; None for a single run.
-        record: of the running job of a sweep.
-        started: start of the running job, from `time.monotonic`.
-    """
+    """The state of the jobs of a command."""
 
     command: Command
-    arguments: Sequence[str]
-    number: int = 0
-    current: Sequence[str] | None = None
-    folder: Path = Path()
-    status: int = 0
-    sweep: Path | None = None
-    record: "SweepJob | None" = None
-    started: float = 0.0
+    arguments: Sequence[str]  # verb, flags and overrides as typed
+    number: int = 0  # jobs started in this process
+    current: Sequence[str] | None = None  # overrides of the running job; None before the first
+    folder: Path = Path()  # of the running job
+    status: int = 0  # exit status of a complete single run; 3 if some images could not be used
+    sweep: Path | None = None  # folder of a sweep, with the records of its jobs; None for a single run
+    record: "SweepJob | None" = None  # of the running job of a sweep
+    started: float = 0.0  # start of the running job, from `time.monotonic`
 
     @property
     def in_sweep(self) -> bool:

@@ -80,16 +80,11 @@ def _load_groups(verb: str, groups: tuple[str, ...], last_change: int) -> DictCo
 
 
 class Tree:
-    """The groups and keys of a verb, including those of folders added with overrides of `hydra.searchpath`.
-
-    Attributes:
-        cfg: without overrides, or with those that choose options.
-        choices: the default option of each group; a list if several can be chosen.
-    """
+    """The groups and keys of a verb, including those of folders added with overrides of `hydra.searchpath`."""
 
     def __init__(self, loader: ConfigLoader, verb: str, added: Sequence[str] = ()) -> None:
         self.loader, self.verb, self.added = loader, verb, tuple(added)
-        self.cfg = self.load([])
+        self.cfg = self.load([])  # without overrides, or with those that choose options
         self.choices = dict(_default_options(verb, self.added, last_change()))
 
     def load(self, overrides: Sequence[str]) -> DictConfig:

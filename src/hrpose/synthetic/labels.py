@@ -32,23 +32,14 @@ _MIN_AREA, _MIN_VISIBLE_SHARE = (320, 0.15)  # visible pixels, and share of the 
 
 @dataclass(frozen=True, eq=False)
 class Label:
-    """The label of one person or crowd.
+    """The label of one person or crowd."""
 
-    Attributes:
-        keypoints: (K, 2) pixels of the image, zeros where unlabelled.
-        visibility: (K,) 0 unlabelled, 1 occluded, 2 visible.
-        bbox: xywh, tight around the visible pixels.
-        area: number of visible pixels.
-        runs: COCO's uncompressed run-length encoding: alternating numbers of other and visible pixels, column by column.
-        iscrowd: whether it is a group of people that annotators would not separate.
-    """
-
-    keypoints: Floats
-    visibility: npt.NDArray[np.uint8]
-    bbox: tuple[float, float, float, float]
-    area: int
-    runs: list[int]
-    iscrowd: bool = False
+    keypoints: Floats  # (K, 2) pixels of the image, zeros where unlabelled
+    visibility: npt.NDArray[np.uint8]  # (K,) 0 unlabelled, 1 occluded, 2 visible
+    bbox: tuple[float, float, float, float]  # xywh, tight around the visible pixels
+    area: int  # number of visible pixels
+    runs: list[int]  # COCO's uncompressed run-length encoding: numbers of other and visible pixels in turn, column by column
+    iscrowd: bool = False  # whether it is a group of people that annotators would not separate
 
 
 def label_person(owners: npt.NDArray[np.uint16], person: Person, number: int, painted: int) -> Label | None:
@@ -57,8 +48,8 @@ def label_person(owners: npt.NDArray[np.uint16], person: Person, number: int, pa
     Args:
         owners: (2H, 2W) owners of the finished canvas.
         person: the painted person.
-        number: the number of the person on the canvas.
-        painted: number of image pixels that showed the person before others were painted.
+        number: of the person on the canvas.
+        painted: image pixels that showed the person before others were painted.
     """
     region = label_crowd(owners, number)
     if region is None or region.area < max(_MIN_AREA, _MIN_VISIBLE_SHARE * painted):

@@ -28,6 +28,7 @@ from hrpose.synthetic.people import (
     place_trunk,
     rotation,
     sample_outfit,
+    sample_size,
 )
 from hrpose.synthetic.scene import develop, make_background, paint_clutter
 
@@ -143,13 +144,7 @@ def _sample_walker(rng: np.random.Generator, image_size: tuple[int, int], number
     ground = height * float(np.interp(nearness, (0, 1), _GROUND))
     to_right = 1.0 if number % 2 == 0 else -1.0
     start = 0.06 * width - (number // 2) * 0.35 * stature
-    size = {
-        "shoulder": rng.uniform(0.095, 0.12),
-        "hip": rng.uniform(0.052, 0.065),
-        "trunk": rng.uniform(0.28, 0.32),
-        "arm": rng.uniform(0.95, 1.05),
-        "leg": rng.uniform(0.85, 0.96),
-    }
+    size = sample_size(rng, arm=(0.95, 1.05), leg=(0.85, 0.96))
     return _Walker(
         outfit=sample_outfit(rng),
         size=size,

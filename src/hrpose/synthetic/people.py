@@ -62,21 +62,13 @@ def find_pixels(owners: npt.NDArray[np.uint16], number: int) -> npt.NDArray[np.b
 
 @dataclass(frozen=True, eq=False)
 class Body:
-    """A posture in the view frame.
+    """A posture in the view frame."""
 
-    Attributes:
-        joints: name -> (3,) position in statures.
-        head: (3, 3), its columns are the left, up and forward axes of the head.
-        chest: (3, 3), its columns are the left, up and forward axes of the chest.
-        thickness: factor on the radii of trunk and limbs.
-        head_size: factor on the radii of the head (children have larger heads).
-    """
-
-    joints: dict[str, Floats]
-    head: Floats
-    chest: Floats
-    thickness: float
-    head_size: float
+    joints: dict[str, Floats]  # name -> (3,) position in statures
+    head: Floats  # (3, 3), its columns are the left, up and forward axes of the head
+    chest: Floats  # (3, 3), its columns are the left, up and forward axes of the chest
+    thickness: float  # factor on the radii of trunk and limbs
+    head_size: float  # factor on the radii of the head (children have larger heads)
 
 
 def rotation(axis: int, degrees: float) -> Floats:
@@ -92,13 +84,9 @@ def rotation(axis: int, degrees: float) -> Floats:
 def sample_body(rng: np.random.Generator) -> Body:
     """Sample proportions, a posture and a heading."""
     child = rng.random() < 0.15
-    size = {
-        "shoulder": rng.uniform(0.095, 0.12) * (0.9 if child else 1.0),
-        "hip": rng.uniform(0.052, 0.065),
-        "trunk": rng.uniform(0.28, 0.32),
-        "arm": rng.uniform(0.92, 1.08),
-        "leg": rng.uniform(0.82, 0.96) * (0.88 if child else 1.0),
-    }
+    size = sample_size(rng, arm=(0.92, 1.08), leg=(0.82, 0.96))
+    if child:
+        size = {**size, "shoulder": 0.9 * size["shoulder"], "leg": 0.88 * size["leg"]}
     bend, lean, turn = _draw_within(rng, _choose(rng, TRUNKS)[1])
     view = rotation(2, rng.normal(0, 4)) @ rotation(0, rng.normal(4, 8)) @ rotation(1, _sample_heading(rng))
     chest = view @ rotation(0, bend) @ rotation(2, lean) @ rotation(1, turn)
@@ -111,6 +99,12 @@ def sample_body(rng: np.random.Generator) -> Body:
     _add_legs(joints, rng, view, size)
     thickness, head_size = rng.uniform(1.2, 1.6), rng.uniform(1.4, 1.6) * (1.12 if child else 1.0)
     return face_down(Body(joints, head, chest, float(thickness), float(head_size)))
+
+
+def sample_size(rng: np.random.Generator, *, arm: Range, leg: Range) -> dict[str, float]:
+    """Sample half the widths of shoulders and hips and the length of the trunk in statures, and factors on arms and legs."""
+    ranges = {"shoulder": (0.095, 0.12), "hip": (0.052, 0.065), "trunk": (0.28, 0.32), "arm": arm, "leg": leg}
+    return {name: rng.uniform(low, high) for name, (low, high) in ranges.items()}
 
 
 def face_down(body: Body) -> Body:
@@ -169,10 +163,10 @@ def _add_legs(joints: dict[str, Floats], rng: np.random.Generator, view: Floats,
 
 
 def place_arm(joints: dict[str, Floats], side: str, chest: Floats, length: float, angles: Sequence[float]) -> None:
-    """Add elbow, wrist and hand of one side to the joints of the trunk, in the view frame with y up.
+    """Add elbow, wrist and hand of one side to the joints of the trunk, in place, in the view frame with y up.
 
     Args:
-        joints: extended in place.
+        joints: name -> (3,) position in statures.
         side: "left" or "right".
         chest: (3, 3) axes of the chest.
         length: factor on the mean length of an arm.
@@ -189,14 +183,9 @@ def place_arm(joints: dict[str, Floats], side: str, chest: Floats, length: float
 
 
 def place_leg(joints: dict[str, Floats], side: str, view: Floats, length: float, angles: Sequence[float]) -> None:
-    """Add knee, ankle, toe and heel of one side to the joints of the trunk, in the view frame with y up.
+    """Add knee, ankle, toe and heel of one side like `place_arm`.
 
-    Args:
-        joints: extended in place.
-        side: "left" or "right".
-        view: (3, 3) axes of the body.
-        length: factor on the mean length of a leg.
-        angles: degrees: forward swing of the thigh, spread, bend of the knee, outward turn of the foot.
+    The degrees are: forward swing of the thigh, spread, bend of the knee, outward turn of the foot.
     """
     swing, spread, knee, outward = angles
     sign = dict(SIDES)[side]

@@ -23,19 +23,12 @@ SCENERY = 0  # the owner of pixels that show no person
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """An image and its labels.
+    """An image and its labels."""
 
-    Attributes:
-        image: (H, W, 3) uint8 RGB.
-        owners: (2H, 2W) uint16, the person and part that a canvas pixel shows (see `people.OWNER_STRIDE`).
-        people: number -> person, for all people outside crowds.
-        labels: number -> label, for all visible people; a crowd has one label.
-    """
-
-    image: Image
-    owners: npt.NDArray[np.uint16]
-    people: dict[int, Person]
-    labels: dict[int, Label]
+    image: Image  # (H, W, 3) RGB
+    owners: npt.NDArray[np.uint16]  # (2H, 2W) the person and part that a canvas pixel shows, see `people.OWNER_STRIDE`
+    people: dict[int, Person]  # by number, all people outside crowds
+    labels: dict[int, Label]  # by number, all visible people; a crowd has one label
 
 
 def draw_scene(rng: np.random.Generator, size: tuple[int, int]) -> Scene:
