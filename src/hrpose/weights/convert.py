@@ -134,17 +134,25 @@ def _write(path: Path, official: Mapping[str, Tensor], form: WeightForm, keypoin
 
 def _check_form(form: WeightForm, official: Mapping[str, Tensor]) -> None:
     """Raise WeightsError if a format does not support the network of some tensors."""
-    if form == "official" and (in_parts := [name for name in official if name.startswith("head.")]):
-        raise WeightsError(
-            f"Expected an HRNet or SimpleBaseline for form=official, but the network has another head ({in_parts[0]}, ...). Set "
-            "form=mmpose or form=hrpose."
-        )
-    foreign = {
-        "the hourglass is of DarkPose, which differs from MMPose's": "hg.0.hg.0.0.0.conv1.weight" in official,
-        "it is HigherHRNet": any(name.startswith(HEADS) for name in official),
-    }
-    for reason in (reason for reason, applies in foreign.items() if form == "mmpose" and applies):
-        raise WeightsError(f"Expected a network of MMPose 1.x for form=mmpose, but {reason}. Set form=official or form=hrpose.")
+    refusals = (
+        (
+            form == "official" and any(name.startswith("head.") for name in official),
+            f"Expected an HRNet or SimpleBaseline for form=official, but the network has another head ({next(iter(official))}, "
+            "...). Set form=mmpose or form=hrpose.",
+        ),
+        (
+            form == "mmpose" and "hg.0.hg.0.0.0.conv1.weight" in official,
+            "Expected a network of MMPose for form=mmpose, but the hourglass is of DarkPose, which differs from MMPose's. Set "
+            "form=official or form=hrpose.",
+        ),
+        (
+            form == "mmpose" and any(name.startswith(HEADS) for name in official),
+            "Expected a network of MMPose 1.x for form=mmpose, but got HigherHRNet. Set form=official or form=hrpose.",
+        ),
+    )
+    for is_unsupported, message in refusals:
+        if is_unsupported:
+            raise WeightsError(message)
 
 
 def _rename(name: str, official: Mapping[str, Tensor], form: WeightForm) -> str:
