@@ -134,25 +134,20 @@ def _write(path: Path, official: Mapping[str, Tensor], form: WeightForm, keypoin
 
 def _check_form(form: WeightForm, official: Mapping[str, Tensor]) -> None:
     """Raise WeightsError if a format does not support the network of some tensors."""
-    refusals = (
-        (
-            form == "official" and any(name.startswith("head.") for name in official),
+    if form == "official" and any(name.startswith("head.") for name in official):
+        raise WeightsError(
             f"Expected an HRNet or SimpleBaseline for form=official, but the network has another head ({next(iter(official))}, "
-            "...). Set form=mmpose or form=hrpose.",
-        ),
-        (
-            form == "mmpose" and "hg.0.hg.0.0.0.conv1.weight" in official,
+            "...). Set form=mmpose or form=hrpose."
+        )
+    if form == "mmpose" and "hg.0.hg.0.0.0.conv1.weight" in official:
+        raise WeightsError(
             "Expected a network of MMPose for form=mmpose, but the hourglass is of DarkPose, which differs from MMPose's. Set "
-            "form=official or form=hrpose.",
-        ),
-        (
-            form == "mmpose" and any(name.startswith(HEADS) for name in official),
-            "Expected a network of MMPose 1.x for form=mmpose, but got HigherHRNet. Set form=official or form=hrpose.",
-        ),
-    )
-    for is_unsupported, message in refusals:
-        if is_unsupported:
-            raise WeightsError(message)
+            "form=official or form=hrpose."
+        )
+    if form == "mmpose" and any(name.startswith(HEADS) for name in official):
+        raise WeightsError(
+            "Expected a network of MMPose 1.x for form=mmpose, but got HigherHRNet. Set form=official or form=hrpose."
+        )
 
 
 def _rename(name: str, official: Mapping[str, Tensor], form: WeightForm) -> str:
