@@ -228,19 +228,9 @@ def _fits_class(value: object, kind: Any, arguments: tuple[Any, ...]) -> bool:
         return isinstance(value, dict) and all(fits(item, hint) for item in value.values() for hint in arguments[1:])
     if issubclass(kind, Collection | Iterable) and kind.__module__ in ("builtins", "collections.abc"):
         return isinstance(value, list) and all(fits(element, hint) for element in value for hint in arguments[:1])
-    if _may_be_plain(kind):
-        return True
-    return not isinstance(value, bool | int | float | str | dict)
-
-
-def _may_be_plain(kind: type) -> bool:
-    """Check whether a class accepts plain values: enums, subclasses of str and float, protocols and callables."""
-    return (
-        issubclass(kind, str | float)
-        or hasattr(kind, "__members__")
-        or getattr(kind, "_is_protocol", False)
-        or kind.__name__ == "Callable"
-    )
+    # subclasses of str and float, enums, protocols and callables accept plain values
+    is_open = issubclass(kind, str | float) or hasattr(kind, "__members__") or kind.__name__ == "Callable"
+    return is_open or getattr(kind, "_is_protocol", False) or not isinstance(value, bool | int | float | str | dict)
 
 
 def describe(hint: Any, text: str) -> str:

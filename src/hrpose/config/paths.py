@@ -19,7 +19,7 @@ from hrpose.config.build import build
 from hrpose.config.loading import value_at
 from hrpose.errors import ConfigError
 from hrpose.files import archive_fault
-from hrpose.weights.published import cached_file, find_published, is_address, say_by_hand, suggest
+from hrpose.weights.published import PUBLISHED, cached_file, find_published, is_address, say_by_hand, suggest
 
 logger = logging.getLogger(__name__)
 _CONVERT_ADVICE = "`hrpose convert {}` converts labels of other tools to COCO files and prints the command."
@@ -148,7 +148,7 @@ def _weights_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
     published = find_published(weights)
     if published is None:
         yield "weights", f"there is no file {weights}.{_alternatives(Path(weights))}{suggest(weights)}"
-    elif published.url is None and not (file := cached_file(published.name)).is_file():
+    elif PUBLISHED[published] is None and not (file := cached_file(published)).is_file():
         yield "weights", f"there is no file {weights}. {say_by_hand(published, file)}"
 
 

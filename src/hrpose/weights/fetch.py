@@ -42,7 +42,7 @@ def fetch_weights(name_or_url: str, *, cache_dir: str | Path | None = None, atte
         if file.is_file() and not _is_damaged(file):
             return file
         if url is None:
-            raise FileNotFoundError(say_by_hand(PUBLISHED[name], file))
+            raise FileNotFoundError(say_by_hand(name, file))
         file.unlink(missing_ok=True)
         logger.info("Downloading %s to %s; at most %d attempts of %.0f s without an answer.", url, file, attempts, _TIMEOUT)
         try:
@@ -66,7 +66,7 @@ def _locate(name_or_url: str, cache_dir: str | Path | None) -> tuple[str, str | 
     """Return the name of a file, its URL if it has one, and its path in the cache."""
     published = find_published(name_or_url)
     if published is not None:
-        return published.name, published.url, cached_file(published.name, cache_dir)
+        return published, PUBLISHED[published], cached_file(published, cache_dir)
     if not is_address(name_or_url):
         raise ValueError(
             "Expected the name of a published weight file (see docs/weights.md) or a URL that begins with https://, but got "
