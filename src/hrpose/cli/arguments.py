@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import pairwise
 
 from hrpose.moved import replacement
 
@@ -67,14 +68,8 @@ class Command:
 
     def _flag_values(self) -> list[tuple[str, str]]:
         """Return the flags, each with its value or ""."""
-        found: list[tuple[str, str]] = []
-        for flag in self.flags:
-            if flag.startswith("-"):
-                name, _, value = flag.partition("=")
-                found.append((name, value))
-            else:
-                found[-1] = (found[-1][0], flag)
-        return found
+        followed = [(*flag.partition("="), after) for flag, after in pairwise([*self.flags, "-"]) if flag.startswith("-")]
+        return [(name, value if after.startswith("-") else after) for name, _, value, after in followed]
 
 
 def parse(verb: str, arguments: Sequence[str]) -> Command:

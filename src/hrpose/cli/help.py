@@ -13,7 +13,7 @@ from itertools import dropwhile
 from pathlib import Path
 from typing import TypeAlias
 
-from hrpose.cli.arguments import VERBS
+from hrpose.cli.arguments import VERBS, Command
 from hrpose.files import conf_dir
 
 EXAMPLES: Mapping[str, Sequence[str]] = {
@@ -78,7 +78,8 @@ def print_help(verb: str, arguments: Sequence[str] = ()) -> None:
             options of a folder; others are ignored.
     """
     groups, keys = read_verb(verb)
-    folders = [conf_dir(), *_own_folder(arguments)]
+    own = Command(verb, tuple(arguments), ()).config_dir
+    folders = [conf_dir(), *([Path(own)] if own else [])]
     defaults = {name: value for name, value, _ in groups}
     after_flag = dropwhile(lambda text: text not in HELP_FLAGS, arguments)
     if topics := [text.partition("=") for text in after_flag if text.partition("=")[0] in defaults]:
@@ -176,15 +177,6 @@ def _style(text: str, code: str) -> str:
     """Colour a text for a terminal, unless NO_COLOR is set (no-color.org)."""
     plain = not sys.stdout.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
     return text if plain else f"\x1b[{code}m{text}\x1b[0m"
-
-
-def _own_folder(arguments: Sequence[str]) -> list[Path]:
-    """Return the folder of `--config-dir`."""
-    for index, text in enumerate(arguments):
-        flag, _, value = text.partition("=")
-        if flag in ("--config-dir", "-cd"):
-            return [Path(value or "".join(arguments[index + 1 : index + 2]))]
-    return []
 
 
 def _show(entry: Entry) -> tuple[str, str]:
