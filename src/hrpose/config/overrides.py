@@ -27,6 +27,7 @@ from hrpose.moved import gone_message
 
 Fault: TypeAlias = tuple[str, str]  # an override, what is wrong with it
 
+SEARCH_PATH = "hydra.searchpath"
 # errors of composing; Hydra raises ValueError for `model=1`
 COMPOSE_ERRORS = (HydraException, OmegaConfBaseException, YAMLError, ValueError)
 # keys with paths as values, in addition to those of the group `paths`
@@ -176,10 +177,11 @@ def find_override_faults(loader: ConfigLoader, verb: str, overrides: Sequence[st
     bare = [text for text in overrides if "=" not in text and not text.startswith("~")]
     faults = [(text, _bare_fault(tree, bare)) for text in bare]
     rest = [text for text in overrides if text not in (*bare, *tree.added)]
-    faults += [(text, fault) for text in rest if (fault := _form_fault(text))]
+    malformed = {text: fault for text in rest if (fault := _form_fault(text))}
+    faults += malformed.items()
     groups: list[Override] = []
     values: list[Override] = []
-    for override in OverridesParser.create().parse_overrides([text for text in rest if not _form_fault(text)]):
+    for override in OverridesParser.create().parse_overrides([text for text in rest if text not in malformed]):
         text = str(override.input_line)
         if not isinstance(override.value(), dict) and tree.options(override.key_or_group):
             groups.append(override)
@@ -198,9 +200,6 @@ def one_line(error: BaseException) -> str:
     """Return the messages of an error and its cause on one line."""
     texts = dict.fromkeys((str(error), str(error.__cause__ or "")))
     return " ".join(line.strip() for text in texts for line in text.splitlines() if line.strip())
-
-
-SEARCH_PATH = "hydra.searchpath"
 
 
 def search_path_fault(text: str) -> str:

@@ -80,14 +80,13 @@ def _choose_checkpoint(cfg: DictConfig) -> tuple[Path | None, dict[Path, str]]:
             f"ckpt_path: expected a last.ckpt in {folder} or below, but there is none. Set a checkpoint file, or start a new "
             "training with ckpt_path=null."
         )
+    others = {last: sorted(set(last.parent.glob("*.ckpt")) - {last}, key=_modified, reverse=True) for last in found}
     damaged: dict[Path, str] = {}
-    for last in found:
-        others = sorted(set(last.parent.glob("*.ckpt")) - {last}, key=_modified, reverse=True)
-        for file in (last, *others):
-            fault = _damage(file)
-            if fault is None:
-                return file, damaged
-            damaged[file] = fault
+    for file in (file for last in found for file in (last, *others[last])):
+        fault = _damage(file)
+        if fault is None:
+            return file, damaged
+        damaged[file] = fault
     listing = "; ".join(f"{file} ({fault})" for file, fault in damaged.items())
     raise ConfigError(f"ckpt_path: expected a complete checkpoint under {folder}, but all are damaged: {listing}.")
 
@@ -323,6 +322,17 @@ def _run_time() -> str:
 OmegaConf.register_new_resolver("run_time", _run_time, use_cache=True, replace=True)
 
 
+@contextmanager
+def _run_time_as(stamp: str) -> Iterator[None]:
+    """Fix `${run_time:}` in the `with` block."""
+    global _claimed
+    before, _claimed = _claimed, stamp
+    try:
+        yield
+    finally:
+        _claimed = before
+
+
 def open_run_folder(cfg: DictConfig) -> None:
     """Create the parent of `paths.run`, so that an error is reported before Hydra creates the folder.
 
@@ -357,31 +367,20 @@ def claimed_folders(configs: Sequence[DictConfig], key: Literal["run", "sweep"])
     If a folder with this time exists, because two commands started in the same second, `_2` is appended to the time. Folders
     that do not depend on the time are chosen by the user and may exist.
     """
-    global _claimed
     first, second = (_folders(configs, key, stamp) for stamp in ("a", "b"))
     timed = [cfg for cfg, one, other in zip(configs, first, second, strict=True) if one != other]
     start = time.strftime("%Y-%m-%d_%H-%M-%S")
-    for number in count(1):
-        stamp = start if number == 1 else f"{start}_{number}"
-        if _make_all(sorted(set(_folders(timed, key, stamp)))):
-            break
-    _claimed = stamp
-    try:
+    stamps = (start if number == 1 else f"{start}_{number}" for number in count(1))
+    with _run_time_as(next(stamp for stamp in stamps if _make_all(sorted(set(_folders(timed, key, stamp)))))):
         yield
-    finally:
-        _claimed = None
 
 
 def _folders(configs: Sequence[DictConfig], key: str, stamp: str) -> list[Path]:
     """Return the folder of each configuration for a value of `${run_time:}`."""
-    global _claimed
-    before, _claimed = _claimed, stamp
-    try:
-        for cfg in configs:
-            OmegaConf.clear_cache(cfg)
+    for cfg in configs:
+        OmegaConf.clear_cache(cfg)
+    with _run_time_as(stamp):
         return [Path(str(cfg.paths[key])) for cfg in configs]
-    finally:
-        _claimed = before
 
 
 def _make_all(folders: Sequence[Path]) -> bool:
