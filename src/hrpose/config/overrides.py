@@ -168,11 +168,7 @@ def is_swept(text: str) -> bool:
 
 
 def find_override_faults(loader: ConfigLoader, verb: str, overrides: Sequence[str]) -> list[Fault]:
-    """Find every wrong override of a verb; overrides must be normalised.
-
-    Returns:
-        Pairs of override and message; empty if no override is the cause.
-    """
+    """Return every wrong override of a verb with a message; overrides must be normalised."""
     tree = Tree(loader, verb, [text for text in overrides if text.startswith(SEARCH_PATH) and not search_path_fault(text)])
     bare = [text for text in overrides if "=" not in text and not text.startswith("~")]
     faults = [(text, _bare_fault(tree, bare)) for text in bare]

@@ -30,12 +30,9 @@ _SPLIT_ADVICE = f"{_SET_ADVICE}, or split the file and get the command: hrpose c
 
 
 def find_file_faults(cfg: DictConfig) -> list[tuple[str, str]]:
-    """Find missing checkpoints, weights and data.
+    """Return the keys of missing checkpoints, weights and data, with messages.
 
     Missing files of a data set are one fault, with the expected layout. Data that the task creates (`prepare`) may be missing.
-
-    Returns:
-        Pairs of key and message.
     """
     searches = (_checkpoint_faults, _weights_faults, _result_faults, _source_faults, _mixed_data)
     faults = [fault for search in searches for fault in search(cfg)]

@@ -262,14 +262,7 @@ def _name_fault(name: str, target: str, signature: Signature) -> str:
 
 
 def _type_fault(key: str, value: Any, hint: Any, text: str) -> str:
-    """Return the fault of a value that does not fit its type; "" if it fits or cannot be resolved.
-
-    Args:
-        key: full key of the value.
-        value: plain, or `_UNRESOLVED`.
-        hint: the type.
-        text: the type in the source code.
-    """
+    """Return the fault of a value of another type than `hint`, in the source code `text`; "" if it fits or is unresolved."""
     if value is _UNRESOLVED or fits(value, hint):
         return ""
     name = key.rpartition(".")[2]
