@@ -387,11 +387,8 @@ def refuse(error: BaseException) -> int:
     """Print an error and return the exit status; with HYDRA_FULL_ERROR=1 raise it."""
     if os.environ.get(_FULL_ERROR) == "1":
         raise error
-    print(f"hrpose: {_text_of(error)}", file=sys.stderr)
-    return int(getattr(error, "exit_status", 1))
-
-
-def _text_of(error: BaseException) -> str:
+    text = str(error)
     if isinstance(error, OSError) and error.strerror is not None:
-        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-    return str(error)
+        text = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    print(f"hrpose: {text}", file=sys.stderr)
+    return int(getattr(error, "exit_status", 1))

@@ -19,6 +19,7 @@ from hrpose.config.advice import did_you_mean
 from hrpose.errors import ConfigError
 
 _UNIONS = (Union, types.UnionType)
+_VARIADIC = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
 # keys of nodes, with types, that the tasks read and that are not passed to the targets
 OF_TASKS: Mapping[str, Mapping[str, Any]] = {"optim": {"backbone_factor": float}}
 
@@ -97,7 +98,8 @@ def find_signature(target: str) -> Signature:
     except (TypeError, ValueError):  # a compiled function without signature
         return Signature({}, open_ended=True)
     kinds = {parameter.kind for parameter in signature.parameters.values()}
-    if kinds == {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD} and _is_module(called):
+    torch = sys.modules.get("torch")  # imported if a subclass of torch.nn.Module exists
+    if kinds == _VARIADIC and torch is not None and inspect.isclass(called) and issubclass(called, torch.nn.Module):
         return Signature({})  # the constructor of torch.nn.Module, which accepts no argument
     parameters = {
         name: Parameter(
@@ -108,7 +110,7 @@ def find_signature(target: str) -> Signature:
             show_annotation(parameter.annotation),
         )
         for name, parameter in signature.parameters.items()
-        if parameter.kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        if parameter.kind not in _VARIADIC
     }
     return Signature(parameters, inspect.Parameter.VAR_KEYWORD in kinds)
 
@@ -155,11 +157,6 @@ def _close_names(owner: Any, name: str) -> str:
     for folder in getattr(owner, "__path__", ()):
         choices |= {file.stem for file in Path(folder).glob("[!_]*") if file.suffix in ("", ".py")}
     return did_you_mean(last, sorted(choices), prefix=f"{parent}.")
-
-
-def _is_module(called: Any) -> bool:
-    torch = sys.modules.get("torch")  # imported if a subclass of torch.nn.Module exists
-    return torch is not None and inspect.isclass(called) and issubclass(called, torch.nn.Module)
 
 
 def show_annotation(annotation: Any) -> str:

@@ -218,7 +218,7 @@ def _read_edges(edges: Any, names: Sequence[str], title: str) -> list[tuple[int,
     if items and all(isinstance(item, str) for item in items):
         places = {name: index for index, name in enumerate(names)}
         indices = [places.get(name, -1) for name in items]
-    elif items and all(map(_is_whole, items)):
+    elif items and all(type(item) is int or (isinstance(item, float) and item.is_integer()) for item in items):
         numbers = [int(item) for item in items]
         base = 0 if 0 in numbers and len(names) not in numbers else 1
         if base == 0:
@@ -246,10 +246,6 @@ def _read_sigmas(category: Mapping[str, Any], title: str) -> Sequence[float] | N
             f"Expected `sigmas` of skeleton '{title}' to be a list of numbers, one per keypoint, but got {sigmas!r:.80}."
         )
     return [float(sigma) for sigma in sigmas]
-
-
-def _is_whole(value: Any) -> bool:
-    return (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, float) and value.is_integer())
 
 
 def _read_flip_pairs(category: Mapping[str, Any], names: Sequence[str], title: str) -> Pairs | None:
@@ -326,7 +322,8 @@ def resolve_flip_pairs(pairs: Any, names: Sequence[str], title: str) -> Pairs:
     counts = Counter(index for pair in resolved for index in pair)
     repeated = [index for index, count in counts.items() if count > 1]
     if repeated:
-        raise ValueError(f"{expected}, each in at most one pair, but found {_list(repeated, names)} more than once.")
+        found = ", ".join(f"{index} ({names[index]!r})" for index in repeated)
+        raise ValueError(f"{expected}, each in at most one pair, but found {found} more than once.")
     return tuple(sorted((min(pair), max(pair)) for pair in resolved))
 
 
@@ -373,7 +370,3 @@ def _find_index(item: Any, names: Sequence[str], expected: str) -> int:
 
 def _is_list(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str)
-
-
-def _list(indices: Iterable[int], names: Sequence[str]) -> str:
-    return ", ".join(f"{index} ({names[index]!r})" for index in indices)

@@ -54,11 +54,11 @@ def label_person(owners: npt.NDArray[np.uint16], person: Person, number: int, pa
     region = label_crowd(owners, number)
     if region is None or region.area < max(_MIN_AREA, _MIN_VISIBLE_SHARE * painted):
         return None if region is None else replace(region, iscrowd=False)
-    shape = (owners.shape[0] // OVERSAMPLING, owners.shape[1] // OVERSAMPLING)
+    size = np.array(owners.shape[::-1]) // OVERSAMPLING
     keypoints, visibility = region.keypoints, region.visibility
     for index, name in enumerate(COCO.keypoint_names):
         point, unobstructed = _locate(person, name)
-        if unobstructed and _inside(point, shape):
+        if unobstructed and ((point >= -0.5) & (point < size - 0.5)).all():
             is_visible = unobstructed == 2 and _shows(owners, point, _allowed(person, name, number), person.stature)
             keypoints[index], visibility[index] = point, 2 if is_visible else 1
     return replace(region, iscrowd=False)
@@ -91,10 +91,6 @@ def _locate(person: Person, name: str) -> tuple[Floats, int]:
     facing = float(FACE[name] @ towards) + (0.38 if name.endswith("ear") else 0.0)
     visibility = int(facing > _MIN_COSINE_VISIBLE) + int(facing > _MIN_COSINE_OCCLUDED)
     return person.place("head") + shadow @ FACE[name], visibility
-
-
-def _inside(point: Floats, shape: tuple[int, ...]) -> bool:
-    return bool(-0.5 <= point[0] < shape[1] - 0.5 and -0.5 <= point[1] < shape[0] - 0.5)
 
 
 def _allowed(person: Person, name: str, number: int) -> list[int]:
