@@ -254,8 +254,10 @@ def _target_faults(key: str, node: DictConfig) -> Iterator[Fault]:
 
 def _name_fault(name: str, target: str, signature: Signature) -> str:
     """Return the fault of an unknown argument; for targets with `**kwargs` only misspelt arguments are faults."""
+    if name in signature.parameters:
+        return ""
     close = did_you_mean(name, signature.parameters, cutoff=0.8 if signature.open_ended else 0.6)
-    if name in signature.parameters or (signature.open_ended and not close):
+    if signature.open_ended and not close:
         return ""
     known = ", ".join(signature.parameters)
     return f"{target} has no such argument.{close or (f' Its arguments: {known}.' if known else ' It has no arguments.')}"
