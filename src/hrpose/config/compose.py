@@ -97,11 +97,10 @@ def _search_faults(sweeper: DictConfig, overrides: Sequence[str]) -> list[str]:
 
 def describe_choices(verb: str, overrides: Sequence[str]) -> list[str]:
     """Return sentences on implied choices of a job: codec and size that a network selects, and inputs wider than high."""
-    sizes = [re.fullmatch(r"codec\.input_size=\[(\d+), *(\d+)\]", text) for text in overrides]
     lines = [
         f"codec.input_size=[{size[1]},{size[2]}] is (width, height), so crops are wider than high."
-        for size in sizes
-        if size and int(size[1]) > int(size[2])
+        for text in overrides
+        if (size := re.fullmatch(r"codec\.input_size=\[(\d+), *(\d+)\]", text)) and int(size[1]) > int(size[2])
     ]
     chosen = [text for text in overrides if text.startswith("model=")]
     free = [part for part in _PARTS if not any(text.startswith(f"{part}=") for text in overrides)]
@@ -136,9 +135,7 @@ def unpublished(cfg: DictConfig, choices: Mapping[str, str | None]) -> list[str]
     None if the input size differs from the group `size`. `choices` has the option of each group.
     """
     codec, size = choices.get("codec"), cfg.get("size")
-    if not codec or not size or cfg.codec.input_size != size.input_size:
-        return []
-    if codec in size.get("published", (codec,)):
+    if not (codec and size) or cfg.codec.input_size != size.input_size or codec in size.get("published", (codec,)):
         return []
     return [f"codec={codec} size={choices.get('size')}: this combination is not published. Its settings are chosen by hrpose."]
 
@@ -157,7 +154,7 @@ def _compose(verb: str, overrides: tuple[str, ...], last_change: int) -> DictCon
     """Compose, cached for the same overrides and time of the last change of the files."""
     with config_loader() as loader:
         verbs = [name for name in loader.get_group_options("", ObjectType.CONFIG) if not name.startswith("_")]
-        if verb not in verbs and not any(text.startswith("hydra.searchpath=") for text in overrides):
+        if verb not in verbs and not any(text.startswith(SEARCH_PATH) for text in overrides):
             raise ConfigError(f"there is no verb '{verb}'.{did_you_mean(verb, verbs)} There are {', '.join(verbs)}.")
         try:
             if any(map(_is_suspect, overrides)) and find_override_faults(loader, verb, overrides):
