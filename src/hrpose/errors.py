@@ -1,7 +1,7 @@
 """The exceptions for mistakes of a user in data, configuration and arguments, and checks that raise them."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -70,6 +70,11 @@ def check_choice(name: str, value: Any, choices: Iterable[Any]) -> None:
     """Raise ValueError unless the value is one of the choices."""
     if value not in choices:
         raise ValueError(f"Expected argument `{name}` to be one of {', '.join(map(str, choices))}, but got {value!r}.")
+
+
+def list_names(names: Sequence[str], most: int = 5) -> str:
+    """Return the first names for a message, and the number of the others."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def is_out_of_memory(error: BaseException) -> bool:

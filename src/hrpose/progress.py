@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Timer
-from typing import Protocol
 
 from rich.console import Console
 from rich.progress import (
@@ -21,13 +20,6 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 from rich.text import Text
-
-
-class Advance(Protocol):
-    """Advances a bar."""
-
-    def __call__(self, title: str | None = None) -> None:
-        """Advance by one, with a new title if one is given."""
 
 
 class RateColumn(ProgressColumn):
@@ -60,7 +52,7 @@ def make_progress(unit: str, *, console: Console | None = None, transient: bool 
 @contextmanager
 def show_progress(
     title: str, total: int | None, unit: str, *, delay: float = 0.0, console: Console | None = None
-) -> Iterator[Advance]:
+) -> Iterator[Callable[..., None]]:
     """Show one bar on a terminal, and nothing otherwise.
 
     Args:
@@ -71,7 +63,7 @@ def show_progress(
         console: standard error by default.
 
     Yields:
-        A function to call for each item.
+        A function to call for each item, with a new title if there is one.
     """
     progress = make_progress(unit, console=console)
     task = progress.add_task(title, total=total)

@@ -116,12 +116,9 @@ class OptunaSweeper(Sweeper):
                 load_if_exists=True,
                 pruner=optuna.pruners.MedianPruner() if self.prune else optuna.pruners.NopPruner(),
             )
-        except OSError as error:
-            raise CompactHydraException(f"hydra.sweeper.storage: {error}. Name another file.") from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise CompactHydraException(
-                f"hydra.sweeper.storage: {self.storage} is no journal of Optuna, or damaged ({error}). Name another file."
-            ) from error
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            reason = error if isinstance(error, OSError) else f"{self.storage} is no journal of Optuna, or damaged ({error})"
+            raise CompactHydraException(f"hydra.sweeper.storage: {reason}. Name another file.") from error
         study.sampler = optuna.samplers.TPESampler(seed=self.seed + len(study.trials), constant_liar=True)
         for trial in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):
             study.tell(trial.number, state=optuna.trial.TrialState.FAIL)

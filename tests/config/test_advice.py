@@ -1,8 +1,8 @@
 import pytest
 
 from hrpose.config import ConfigError, check, compose
-from hrpose.config.advice import _OTHER_TOOLS, Tree, did_you_mean
-from hrpose.config.loading import config_loader
+from hrpose.config.advice import _OTHER_TOOLS, did_you_mean
+from hrpose.config.loading import Tree, config_loader
 
 
 @pytest.mark.parametrize(

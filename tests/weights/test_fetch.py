@@ -11,7 +11,7 @@ import pytest
 from http_server import serve
 
 from hrpose.weights.fetch import fetch_weights, find_weights
-from hrpose.weights.published import PUBLISHED, PublishedFile
+from hrpose.weights.published import PUBLISHED
 
 BODY = b"PK\x03\x04" + bytes(range(256)) * 2048  # half a MiB that begins like a file of torch
 NAME = f"pose_net-{hashlib.sha256(BODY).hexdigest()[:8]}.pth"
@@ -23,7 +23,7 @@ def site(monkeypatch, tmp_path):
     monkeypatch.setenv("HRPOSE_CACHE", str(tmp_path / "cache"))
     with serve() as site:
         site.files[f"/{NAME}"] = BODY
-        monkeypatch.setitem(PUBLISHED, NAME, PublishedFile(NAME, f"{site.url}/{NAME}"))
+        monkeypatch.setitem(PUBLISHED, NAME, f"{site.url}/{NAME}")
         yield site
 
 
@@ -82,7 +82,7 @@ def test_a_web_page_instead_of_a_file_is_deleted(site, cache):
 
 def test_without_a_network_the_message_describes_the_manual_download(monkeypatch, tmp_path):
     monkeypatch.setenv("HRPOSE_CACHE", str(tmp_path))
-    monkeypatch.setitem(PUBLISHED, NAME, PublishedFile(NAME, f"http://127.0.0.1:9/{NAME}"))
+    monkeypatch.setitem(PUBLISHED, NAME, f"http://127.0.0.1:9/{NAME}")
     file = re.escape(str(tmp_path / "weights" / NAME))
     with pytest.raises(FileNotFoundError, match=rf"http://127\.0\.0\.1:9/{NAME}.* {file}"):
         fetch_weights(NAME, attempts=2, backoff=0)

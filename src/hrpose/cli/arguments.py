@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import pairwise
 
 from hrpose.moved import replacement
 
@@ -37,19 +38,12 @@ _OTHER_VERBS = {  # verbs of other tools
 
 @dataclass(frozen=True)
 class Command:
-    """A parsed command line.
+    """A parsed command line."""
 
-    Attributes:
-        verb: the first argument.
-        flags: arguments that begin with a dash, each followed by its value if it has one.
-        overrides: the other arguments, normalised.
-        spaced: those overrides that were written with spaces around the `=`.
-    """
-
-    verb: str
-    flags: tuple[str, ...]
-    overrides: tuple[str, ...]
-    spaced: tuple[str, ...] = ()
+    verb: str  # the first argument
+    flags: tuple[str, ...]  # arguments that begin with a dash, each followed by its value if it has one
+    overrides: tuple[str, ...]  # the other arguments, normalised
+    spaced: tuple[str, ...] = ()  # overrides that were written with spaces around the `=`
 
     def has(self, *flags: str) -> bool:
         """Check whether one of the flags is given."""
@@ -74,14 +68,8 @@ class Command:
 
     def _flag_values(self) -> list[tuple[str, str]]:
         """Return the flags, each with its value or ""."""
-        found: list[tuple[str, str]] = []
-        for flag in self.flags:
-            if flag.startswith("-"):
-                name, _, value = flag.partition("=")
-                found.append((name, value))
-            else:
-                found[-1] = (found[-1][0], flag)
-        return found
+        followed = [(*flag.partition("="), after) for flag, after in pairwise([*self.flags, "-"]) if flag.startswith("-")]
+        return [(name, value if after.startswith("-") else after) for name, _, value, after in followed]
 
 
 def parse(verb: str, arguments: Sequence[str]) -> Command:

@@ -34,12 +34,7 @@ def in_one_line(error: Exception, folder: Path, advise: Callable[[], str]) -> Ex
 
 
 def explain_machine(error: BaseException, folder: Path) -> str | None:
-    """Explain an error of the machine in one line, with its cause and fix; None for other errors.
-
-    Args:
-        error: that ended a run.
-        folder: of the run, for a full disk.
-    """
+    """Explain an error of the machine that ended the run in a folder, in one line with cause and fix; None for other errors."""
     text = str(error)
     if isinstance(error, OSError) and error.errno in _FULL | {errno.EFBIG}:
         fix = "The shell limits the size of files: ulimit -f." if error.errno == errno.EFBIG else "Free disk space."

@@ -9,10 +9,11 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import dropwhile
 from pathlib import Path
 from typing import TypeAlias
 
-from hrpose.cli.arguments import VERBS
+from hrpose.cli.arguments import VERBS, Command
 from hrpose.files import conf_dir
 
 EXAMPLES: Mapping[str, Sequence[str]] = {
@@ -77,11 +78,11 @@ def print_help(verb: str, arguments: Sequence[str] = ()) -> None:
             options of a folder; others are ignored.
     """
     groups, keys = read_verb(verb)
-    folders = [conf_dir(), *_own_folder(arguments)]
+    own = Command(verb, tuple(arguments), ()).config_dir
+    folders = [conf_dir(), *([Path(own)] if own else [])]
     defaults = {name: value for name, value, _ in groups}
-    flag = next((index for index, text in enumerate(arguments) if text in HELP_FLAGS), len(arguments))
-    topics = [text.partition("=") for text in arguments[flag + 1 :] if text.partition("=")[0] in defaults]
-    if topics:
+    after_flag = dropwhile(lambda text: text not in HELP_FLAGS, arguments)
+    if topics := [text.partition("=") for text in after_flag if text.partition("=")[0] in defaults]:
         for group, _, option in topics:
             _print_sections(group_sections(folders, group, option or defaults[group]))
         return
@@ -97,18 +98,21 @@ def print_help(verb: str, arguments: Sequence[str] = ()) -> None:
 
 def read_verb(verb: str) -> tuple[list[Entry], list[Entry]]:
     """Return the groups and the keys of a verb, each as name, default and comment; those of included files come first."""
-    groups: dict[str, Entry] = {}
-    keys: dict[str, Entry] = {}
-    for name, value, comment in _defaults(conf_dir() / f"{verb}.yaml"):
+    file, groups, keys = conf_dir() / f"{verb}.yaml", [], []
+    for name, value, comment in _defaults(file):
         if value is None and name != "_self_":
             included_groups, included_keys = read_verb(name)
-            groups |= {entry[0]: entry for entry in included_groups}
-            keys |= {entry[0]: entry for entry in included_keys}
+            groups += included_groups
+            keys += included_keys
         elif value is not None and name != "hydra":
-            groups[name] = (name, value, comment)
-    keys |= {entry[0]: entry for entry in _keys(conf_dir() / f"{verb}.yaml") if "." not in entry[0] and entry[1]}
-    keys.pop("task", None)
-    return list(groups.values()), list(keys.values())
+            groups.append((name, value, comment))
+    keys += [entry for entry in _keys(file) if "." not in entry[0] and entry[0] != "task" and entry[1]]
+    return _last_of_each(groups), _last_of_each(keys)
+
+
+def _last_of_each(entries: Iterable[Entry]) -> list[Entry]:
+    """Keep the last entry of each name, at the place of the first."""
+    return list({entry[0]: entry for entry in entries}.values())
 
 
 def _verb_sections(folders: Sequence[Path], verb: str) -> Iterator[Section]:
@@ -116,7 +120,7 @@ def _verb_sections(folders: Sequence[Path], verb: str) -> Iterator[Section]:
     yield "Keys and their defaults", [_show(entry) for entry in keys]
     rows = []
     for name, value, comment in groups:
-        options = ", ".join(option for folder in folders for option in _options(folder, name))
+        options = ", ".join(stem for folder in folders for stem in sorted(file.stem for file in (folder / name).glob("*.yaml")))
         rows.append((f"{name}={value}", "\n".join(text for text in (comment, options) if text not in ("", value))))
     if rows:
         yield "Groups, their defaults and options", rows
@@ -175,22 +179,9 @@ def _style(text: str, code: str) -> str:
     return text if plain else f"\x1b[{code}m{text}\x1b[0m"
 
 
-def _own_folder(arguments: Sequence[str]) -> list[Path]:
-    """Return the folder of `--config-dir`."""
-    for index, text in enumerate(arguments):
-        flag, _, value = text.partition("=")
-        if flag in ("--config-dir", "-cd"):
-            return [Path(value or "".join(arguments[index + 1 : index + 2]))]
-    return []
-
-
 def _show(entry: Entry) -> tuple[str, str]:
     name, value, comment = entry
     return (name, f"required: {comment}") if value == "???" else (f"{name}={value}", comment)
-
-
-def _options(folder: Path, group: str) -> list[str]:
-    return sorted(file.stem for file in (folder / group).glob("*.yaml"))
 
 
 def _purpose(file: Path) -> str:
@@ -216,8 +207,7 @@ def _keys(file: Path) -> Iterator[Entry]:
         match = _LINE.match(line)
         if match is None or line.lstrip().startswith("- "):
             continue
-        indent, name, value, comment = len(match[1]), match[2], match[3] or "", match[4] or ""
-        above = [(column, key) for column, key in above if column < indent]
-        above.append((indent, name))
+        indent, name, value, comment = match.groups(default="")
+        above = [*((column, key) for column, key in above if column < len(indent)), (len(indent), name)]
         if name != "defaults":
             yield ".".join(key for _, key in above), value, comment

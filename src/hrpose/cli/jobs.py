@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from hrpose.cli.arguments import SWEEP, Command
 from hrpose.cli.faults import dead_processes_as_lines, in_one_line
@@ -79,29 +79,17 @@ def stop_signals() -> Iterator[StopSignal]:
 
 @dataclass
 class JobLog:
-    """The state of the jobs of a command.
-
-    Attributes:
-        command: the command line.
-        arguments: verb, flags and overrides as typed.
-        number: jobs started in this process.
-        current: overrides of the running job; None before the first.
-        folder: of the running job.
-        status: exit status of a complete single run; 3 if some images could not be used.
-        sweep: folder of a sweep, with the records of its jobs; None for a single run.
-        record: of the running job of a sweep.
-        started: start of the running job, from `time.monotonic`.
-    """
+    """The state of the jobs of a command."""
 
     command: Command
-    arguments: Sequence[str]
-    number: int = 0
-    current: Sequence[str] | None = None
-    folder: Path = Path()
-    status: int = 0
-    sweep: Path | None = None
-    record: "SweepJob | None" = None
-    started: float = 0.0
+    arguments: Sequence[str]  # verb, flags and overrides as typed
+    number: int = 0  # jobs started in this process
+    current: Sequence[str] | None = None  # overrides of the running job; None before the first
+    folder: Path = Path()  # of the running job
+    status: int = 0  # exit status of a complete single run; 3 if some images could not be used
+    sweep: Path | None = None  # folder of a sweep, with the records of its jobs; None for a single run
+    record: "SweepJob | None" = None  # of the running job of a sweep
+    started: float = 0.0  # start of the running job, from `time.monotonic`
 
     @property
     def in_sweep(self) -> bool:
@@ -171,11 +159,9 @@ class JobLog:
         failed = [job for job in jobs if job.failed or (job.state == RUNNING and not stopped)]
         if not failed:
             return max((job.status for job in jobs), default=0)
-        texts = []
-        for job in failed:
-            folder = Path(os.path.normpath(self.sweep / job.folder))
-            texts.append(f"{job.overrides} ({_shorten(folder)})" if job.folder else job.overrides)
-        print(f"hrpose: {len(failed)} of {len(jobs)} jobs failed: {'; '.join(texts)}", file=sys.stderr)
+        folders = [f" ({_shorten(Path(os.path.normpath(self.sweep / job.folder)))})" if job.folder else "" for job in failed]
+        texts = "; ".join(f"{job.overrides}{folder}" for job, folder in zip(failed, folders, strict=True))
+        print(f"hrpose: {len(failed)} of {len(jobs)} jobs failed: {texts}", file=sys.stderr)
         return 1
 
     def stopped(self, stop: StopSignal) -> int:
@@ -372,14 +358,7 @@ def log_to_screen() -> None:
 def warnings_as_lines() -> Iterator[None]:
     """Log warnings without their line of code."""
 
-    def show(
-        message: Warning | str,
-        category: type[Warning],
-        filename: str,
-        lineno: int,
-        file: TextIO | None = None,
-        line: str | None = None,
-    ) -> None:
+    def show(message: Warning | str, *details: object, **files: object) -> None:
         logging.getLogger("py.warnings").warning("%s", message)
 
     shown_before = warnings.showwarning
@@ -396,29 +375,20 @@ def explains_itself(error: BaseException) -> bool:
     It is for exception classes of this library, Lightning's for misuse, ValueErrors and OSErrors that this library raises, and
     errors of the machine, such as a full disk.
     """
-    if type(error).__module__.partition(".")[0] == "hrpose":
-        return True
-    if type(error).__name__ == "MisconfigurationException":
+    if type(error).__module__.partition(".")[0] == "hrpose" or type(error).__name__ == "MisconfigurationException":
         return True
     if isinstance(error, OSError) and error.errno in _MACHINE_ERRORS:
         return True
-    if not isinstance(error, ValueError | OSError):
-        return False
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return trace is not None and Path(trace.tb_frame.f_code.co_filename).is_relative_to(_PACKAGE)
+    files = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return isinstance(error, ValueError | OSError) and bool(files) and Path(files[-1]).is_relative_to(_PACKAGE)
 
 
 def refuse(error: BaseException) -> int:
     """Print an error and return the exit status; with HYDRA_FULL_ERROR=1 raise it."""
     if os.environ.get(_FULL_ERROR) == "1":
         raise error
-    print(f"hrpose: {_text_of(error)}", file=sys.stderr)
-    return int(getattr(error, "exit_status", 1))
-
-
-def _text_of(error: BaseException) -> str:
+    text = str(error)
     if isinstance(error, OSError) and error.strerror is not None:
-        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-    return str(error)
+        text = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    print(f"hrpose: {text}", file=sys.stderr)
+    return int(getattr(error, "exit_status", 1))

@@ -170,12 +170,11 @@ def _check(command: Command) -> list["DictConfig"]:
     faults += [f"'{text}' has spaces around its '='. Write {text}." for text in command.spaced]
     if _lacks_common_folder(command):
         faults.append(_NO_COMMON_FOLDER)
-    own = _search_path(command)
     if command.config_dir and not Path(command.config_dir).is_dir():
         raise ConfigError(*faults, f"--config-dir: there is no folder {command.config_dir}.")
     shown_only = command.has(*_SHOWN_ONLY)
-    expanded = expand_jobs(command.verb, [*command.overrides, *own]) if command.has(*SWEEP) else [command.overrides]
-    jobs = [[*job, *(text for text in own if text not in job)] for job in expanded]
+    texts = (*command.overrides, *_search_path(command))
+    jobs = expand_jobs(command.verb, texts) if command.has(*SWEEP) else [texts]
     for job in jobs:
         try:
             (compose if shown_only else check)(command.verb, job)

@@ -1,16 +1,10 @@
 """Suggestions for wrong overrides: similar names of the verb, and replacements for names of other tools."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from difflib import SequenceMatcher, get_close_matches
 from pathlib import Path
-from typing import Any
 
-from hydra.core.config_loader import ConfigLoader
-from hydra.core.object_type import ObjectType
-from omegaconf import DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
-from hrpose.config.loading import chosen_options, load
+from hrpose.config.loading import Tree
 
 # An override of hrpose, its names in Ultralytics, MMPose, Lightning's CLI and the official HRNet code (lower case, _ for -), and
 # optionally the only verb with it. Of several rows with a name, the first with keys of the verb applies. `name=value` has
@@ -74,91 +68,15 @@ _OTHER_TOOLS: tuple[tuple[str, ...], ...] = (
     ("seed={value}", "random_state manual_seed"),
 )
 _WEIGHTS = (".pth", ".pt", ".safetensors", ".onnx", ".xml")
-_REPLACEMENTS: dict[str, list[tuple[str, str]]] = {}  # by the name in other tools: overrides, and their verb or ""
-for _override, _names, *_verbs in _OTHER_TOOLS:
-    for _name in _names.split():
-        _REPLACEMENTS.setdefault(_name, []).append((_override, "".join(_verbs)))
-
-
-class Tree:
-    """The groups and keys of a verb, including those of folders added with overrides of `hydra.searchpath`."""
-
-    def __init__(self, loader: ConfigLoader, verb: str, added: Sequence[str] = ()) -> None:
-        self.loader = loader
-        self.verb = verb
-        self.added = added
-        self.cfg = self.load([])  # without overrides, or with those that choose options
-        # the default option of each group; a list if several can be chosen
-        self.choices = chosen_options(loader, verb, added)
-
-    def load(self, overrides: Sequence[str]) -> DictConfig:
-        """Compose, including the node `hydra`."""
-        return load(self.loader, self.verb, [*self.added, *overrides])
-
-    def options(self, group: str, *, own: bool = True) -> list[str]:
-        """Return the options of a group, with `own` also those of added folders; empty if there is no such group."""
-        if not group or group.startswith("."):
-            return []
-        where = (self.verb, self.added) if own and self.added else ()
-        return self.loader.get_group_options(group, ObjectType.CONFIG, *where)
-
-    def keys(self) -> list[str]:
-        """Return all dotted keys and all groups, except Hydra's."""
-        return [key for key in [*_leaves(self.cfg), *self.choices] if not key.startswith("hydra")]
-
-    def has(self, key: str) -> bool:
-        """Check whether a group or key exists; a key below null or after `+` needs only an existing parent."""
-        bare = key.removeprefix("+")
-        found, owner, value = self.walk(bare)
-        return found or bare in self.choices or bool(owner and (value is None or key != bare))
-
-    def walk(self, key: str) -> tuple[bool, str, object]:
-        """Follow a dotted key; return whether it exists, its longest existing part, and the value of this part."""
-        value: object = self.cfg
-        passed: list[str] = []
-        for part in key.split("."):
-            if isinstance(value, DictConfig) and part in value.keys():  # noqa: SIM118 (`in` a DictConfig is False for ???)
-                value = _value(value, part)
-            elif isinstance(value, ListConfig) and part.isdigit() and int(part) < len(value):
-                value = _value(value, int(part))
-            else:
-                return False, ".".join(passed), value
-            passed.append(part)
-        return True, key, value
-
-    def describe(self) -> str:
-        """Return a sentence with the groups that have several options, and the keys."""
-        choosable = [group for group in self.choices if len(self.options(group)) > 1]
-        groups = f"the groups {', '.join(choosable)}; " if choosable else ""
-        keys = [str(key) for key in self.cfg if key not in ("hydra", "task", *self.choices)]
-        return f"{self.verb} has {groups}the keys {', '.join(keys)}."
-
-
-def _value(node: DictConfig | ListConfig, key: Any) -> Any:
-    if OmegaConf.is_missing(node, key):
-        return "???"
-    try:
-        return node[key]
-    except OmegaConfBaseException:
-        return "${...}"
-
-
-def _leaves(node: DictConfig | ListConfig, prefix: str = "") -> Iterator[str]:
-    """Yield all dotted keys, including those of nodes."""
-    names: Iterable[Any] = node.keys() if isinstance(node, DictConfig) else range(len(node))
-    for name in names:
-        value = _value(node, name)
-        yield f"{prefix}{name}"
-        if isinstance(value, DictConfig | ListConfig):
-            yield from _leaves(value, f"{prefix}{name}.")
 
 
 def replace_argument(tree: Tree, key: str, value: str) -> str:
     """Return "Use ..." for a key of another tool and its value, which may be empty; "" if the verb has no equivalent."""
     name = key.lower().replace("-", "_")
-    for override, verb in [*_REPLACEMENTS.get(f"{name}={value.lower()}", ()), *_REPLACEMENTS.get(name, ())]:
+    spellings = (f"{name}={value.lower()}", name)
+    for override, _, *verbs in (row for spelling in spellings for row in _OTHER_TOOLS if spelling in row[1].split()):
         keys = [text.partition("=")[0] for text in override.split() if "=" in text]
-        if all(map(tree.has, keys)) and tree.verb in (verb or tree.verb):
+        if all(map(tree.has, keys)) and tree.verb in (verbs or (tree.verb,)):
             return f"Use {override.format(value=value or '...', stem=Path(value).stem or '...')}."
     return ""
 

@@ -4,7 +4,7 @@ import inspect
 import re
 import sys
 import types
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from functools import cache, partial
 from importlib import import_module
@@ -19,6 +19,7 @@ from hrpose.config.advice import did_you_mean
 from hrpose.errors import ConfigError
 
 _UNIONS = (Union, types.UnionType)
+_VARIADIC = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
 # keys of nodes, with types, that the tasks read and that are not passed to the targets
 OF_TASKS: Mapping[str, Mapping[str, Any]] = {"optim": {"backbone_factor": float}}
 
@@ -97,7 +98,8 @@ def find_signature(target: str) -> Signature:
     except (TypeError, ValueError):  # a compiled function without signature
         return Signature({}, open_ended=True)
     kinds = {parameter.kind for parameter in signature.parameters.values()}
-    if kinds == {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD} and _is_module(called):
+    torch = sys.modules.get("torch")  # imported if a subclass of torch.nn.Module exists
+    if kinds == _VARIADIC and torch is not None and inspect.isclass(called) and issubclass(called, torch.nn.Module):
         return Signature({})  # the constructor of torch.nn.Module, which accepts no argument
     parameters = {
         name: Parameter(
@@ -108,7 +110,7 @@ def find_signature(target: str) -> Signature:
             show_annotation(parameter.annotation),
         )
         for name, parameter in signature.parameters.items()
-        if parameter.kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        if parameter.kind not in _VARIADIC
     }
     return Signature(parameters, inspect.Parameter.VAR_KEYWORD in kinds)
 
@@ -155,11 +157,6 @@ def _close_names(owner: Any, name: str) -> str:
     for folder in getattr(owner, "__path__", ()):
         choices |= {file.stem for file in Path(folder).glob("[!_]*") if file.suffix in ("", ".py")}
     return did_you_mean(last, sorted(choices), prefix=f"{parent}.")
-
-
-def _is_module(called: Any) -> bool:
-    torch = sys.modules.get("torch")  # imported if a subclass of torch.nn.Module exists
-    return torch is not None and inspect.isclass(called) and issubclass(called, torch.nn.Module)
 
 
 def show_annotation(annotation: Any) -> str:
@@ -228,19 +225,9 @@ def _fits_class(value: object, kind: Any, arguments: tuple[Any, ...]) -> bool:
         return isinstance(value, dict) and all(fits(item, hint) for item in value.values() for hint in arguments[1:])
     if issubclass(kind, Collection | Iterable) and kind.__module__ in ("builtins", "collections.abc"):
         return isinstance(value, list) and all(fits(element, hint) for element in value for hint in arguments[:1])
-    if _may_be_plain(kind):
-        return True
-    return not isinstance(value, bool | int | float | str | dict)
-
-
-def _may_be_plain(kind: type) -> bool:
-    """Check whether a class accepts plain values: enums, subclasses of str and float, protocols and callables."""
-    return (
-        issubclass(kind, str | float)
-        or hasattr(kind, "__members__")
-        or getattr(kind, "_is_protocol", False)
-        or kind.__name__ == "Callable"
-    )
+    # subclasses of str and float, enums, protocols and callables accept plain values
+    is_open = issubclass(kind, str | float) or hasattr(kind, "__members__") or kind.__name__ == "Callable"
+    return is_open or getattr(kind, "_is_protocol", False) or not isinstance(value, bool | int | float | str | dict)
 
 
 def describe(hint: Any, text: str) -> str:
@@ -254,18 +241,12 @@ def describe(hint: Any, text: str) -> str:
 
 def literals(hint: Any) -> list[object]:
     """Return the choices of a `Literal`, or of a union of `Literal`s and None; empty for other types."""
-    return list(_literals(hint)) if all(value is not Ellipsis for value in _literals(hint)) else []
-
-
-def _literals(hint: Any) -> Iterator[object]:
-    """Yield the choices, and Ellipsis for other types."""
     if get_origin(hint) is Literal:
-        yield from get_args(hint)
-    elif get_origin(hint) in _UNIONS:
-        for choice in get_args(hint):
-            yield from _literals(choice)
-    else:
-        yield None if hint is types.NoneType else ...
+        return list(get_args(hint))
+    if hint is types.NoneType:
+        return [None]
+    parts = [literals(choice) for choice in get_args(hint)] if get_origin(hint) in _UNIONS else []
+    return [value for part in parts for value in part] if all(parts) else []
 
 
 def _list(choices: Iterable[object]) -> str:

@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib.util import find_spec
 
-from hydra.core.config_loader import ConfigLoader
 from hydra.core.object_type import ObjectType
 from hydra.errors import HydraException
 from omegaconf import DictConfig, open_dict
 
-from hrpose.config.advice import did_you_mean
-from hrpose.config.loading import config_loader, last_change, load
+from hrpose.config.advice import did_you_mean, replace_argument
+from hrpose.config.loading import Tree, config_loader, last_change, load
 from hrpose.config.overrides import (
     COMPOSE_ERRORS,
     SEARCH_PATH,
@@ -22,7 +21,6 @@ from hrpose.config.overrides import (
     is_swept,
     normalise_overrides,
     one_line,
-    replace_flag,
     sample_sweep,
     search_path_fault,
 )
@@ -62,6 +60,10 @@ def expand_jobs(verb: str, overrides: Sequence[str]) -> list[tuple[str, ...]]:
     except COMPOSE_ERRORS:
         return expand_sweep(overrides)  # an override is wrong, and the check of the jobs names it
     sweeper, launcher = hydra.sweeper, hydra.launcher
+    given = {text.partition("=")[0] for text in overrides}
+    params = [f"{key}={value}" for key, value in (sweeper.get("params") or {}).items() if key not in given]
+    texts = [*params, *overrides]
+    searches, faults = sweeper._target_ == _SEARCH, []
     if launcher._target_.endswith(".LocalLauncher"):
         faults = [
             f"hydra.launcher.{key}: submitit_local starts one process per job, but got {launcher[key]}. "
@@ -69,67 +71,61 @@ def expand_jobs(verb: str, overrides: Sequence[str]) -> list[tuple[str, ...]]:
             for key in ("tasks_per_node", "nodes")
             if launcher[key] != 1
         ]
-        if faults:
-            raise ConfigError(*faults)
-    given = {text.partition("=")[0] for text in overrides}
-    params = [f"{key}={value}" for key, value in (sweeper.get("params") or {}).items() if key not in given]
-    texts = [*params, *overrides]
-    if sweeper._target_ == _SEARCH:
-        faults = [
-            f"hydra.sweeper.{name}: expected a number above 0, but got {sweeper[name]!r}."
-            for name in ("num_trials", "num_parallel")
-            if not isinstance(sweeper[name], int) or sweeper[name] < 1
-        ]
-        if find_spec("optuna") is None:
-            faults.append("hydra/sweeper: optuna is not installed. Install it with: pip install 'hrpose[sweep]'.")
-        if not any(map(is_swept, texts)):
-            faults.append(
-                "hydra.sweeper.params: expected a range to search, such as 'optim.lr=interval(1e-4, 1e-2)', found none."
-            )
-        if faults:
-            raise ConfigError(*faults)
-        return sample_sweep(texts)
-    if intervals := find_intervals(texts):
-        raise ConfigError(
-            *(f"{text.partition('=')[0]}: only hydra/sweeper=optuna chooses from an interval." for text in intervals)
-        )
-    return expand_sweep(texts)
+    if not faults and searches:
+        faults = _search_faults(sweeper, texts)
+    elif not faults:
+        keys = (text.partition("=")[0] for text in find_intervals(texts))
+        faults = [f"{key}: only hydra/sweeper=optuna chooses from an interval." for key in keys]
+    if faults:
+        raise ConfigError(*faults)
+    return sample_sweep(texts) if searches else expand_sweep(texts)
+
+
+def _search_faults(sweeper: DictConfig, overrides: Sequence[str]) -> list[str]:
+    """Return why Optuna cannot search."""
+    faults = [
+        f"hydra.sweeper.{name}: expected a number above 0, but got {sweeper[name]!r}."
+        for name in ("num_trials", "num_parallel")
+        if not isinstance(sweeper[name], int) or sweeper[name] < 1
+    ]
+    if find_spec("optuna") is None:
+        faults.append("hydra/sweeper: optuna is not installed. Install it with: pip install 'hrpose[sweep]'.")
+    if not any(map(is_swept, overrides)):
+        faults.append("hydra.sweeper.params: expected a range to search, such as 'optim.lr=interval(1e-4, 1e-2)', found none.")
+    return faults
 
 
 def describe_choices(verb: str, overrides: Sequence[str]) -> list[str]:
     """Return sentences on implied choices of a job: codec and size that a network selects, and inputs wider than high."""
-    sizes = [re.fullmatch(r"codec\.input_size=\[(\d+), *(\d+)\]", text) for text in overrides]
     lines = [
         f"codec.input_size=[{size[1]},{size[2]}] is (width, height), so crops are wider than high."
-        for size in sizes
-        if size and int(size[1]) > int(size[2])
+        for text in overrides
+        if (size := re.fullmatch(r"codec\.input_size=\[(\d+), *(\d+)\]", text)) and int(size[1]) > int(size[2])
     ]
     chosen = [text for text in overrides if text.startswith("model=")]
-    given = {part for part in _PARTS for text in overrides if text.startswith(f"{part}=")}
-    if not chosen or given == set(_PARTS) or any(".input_size=" in text for text in overrides):
+    free = [part for part in _PARTS if not any(text.startswith(f"{part}=") for text in overrides)]
+    if not chosen or not free or any(".input_size=" in text for text in overrides):
         return lines
     without = [text for text in overrides if text not in chosen and not text.startswith(("model.", "+model.", "++model."))]
     try:
         now, before = (find_choices(verb, texts) for texts in (overrides, without))
     except COMPOSE_ERRORS:
         return lines  # another override needs the codec or size of the network, so the user knows it
-    changed = [part for part in _PARTS if part not in given and now.get(part) != before.get(part)]
-    if not changed:
-        return lines
-    selected, alone = (" ".join(f"{part}={names.get(part)}" for part in changed) for names in (now, before))
-    return [
-        *lines,
-        f"{chosen[-1]} selects {selected}; experiment={now.get('experiment')} alone has {alone}. "
-        f"Override it with {' and '.join(f'{part}=...' for part in changed)}.",
-    ]
+    changed = [part for part in free if now.get(part) != before.get(part)]
+    if changed:
+        selected, alone = (" ".join(f"{part}={names.get(part)}" for part in changed) for names in (now, before))
+        lines.append(
+            f"{chosen[-1]} selects {selected}; experiment={now.get('experiment')} alone has {alone}. "
+            f"Override it with {' and '.join(f'{part}=...' for part in changed)}."
+        )
+    return lines
 
 
 def find_choices(verb: str, overrides: Sequence[str]) -> Mapping[str, str | None]:
     """Compose, and return the option of each group."""
     texts = normalise_overrides(overrides)
     with config_loader() as loader:
-        cfg = load(loader, verb, texts)
-    choices: Mapping[str, str | None] = cfg.hydra.runtime.choices
+        choices: Mapping[str, str | None] = load(loader, verb, texts).hydra.runtime.choices
     return choices
 
 
@@ -139,17 +135,18 @@ def unpublished(cfg: DictConfig, choices: Mapping[str, str | None]) -> list[str]
     None if the input size differs from the group `size`. `choices` has the option of each group.
     """
     codec, size = choices.get("codec"), cfg.get("size")
-    if not codec or not size or cfg.codec.input_size != size.input_size:
-        return []
-    if codec in size.get("published", (codec,)):
+    if not (codec and size) or cfg.codec.input_size != size.input_size or codec in size.get("published", (codec,)):
         return []
     return [f"codec={codec} size={choices.get('size')}: this combination is not published. Its settings are chosen by hrpose."]
 
 
 def advise_flag(verb: str, flag: str, value: str) -> str:
     """Return the override to use instead of a flag `--key value` of another tool."""
+    key = flag.lstrip("-").replace("-", "_")
     with config_loader() as loader:
-        return replace_flag(loader, verb, flag, value)
+        tree = Tree(loader, verb)
+        advice = "" if tree.has(key) else replace_argument(tree, key, value) or did_you_mean(key, tree.keys()).strip()
+    return advice or f"Write it without dashes: {key}={value or '...'}."
 
 
 @lru_cache(maxsize=128)
@@ -157,14 +154,17 @@ def _compose(verb: str, overrides: tuple[str, ...], last_change: int) -> DictCon
     """Compose, cached for the same overrides and time of the last change of the files."""
     with config_loader() as loader:
         verbs = [name for name in loader.get_group_options("", ObjectType.CONFIG) if not name.startswith("_")]
-        if verb not in verbs and not any(text.startswith("hydra.searchpath=") for text in overrides):
+        if verb not in verbs and not any(text.startswith(SEARCH_PATH) for text in overrides):
             raise ConfigError(f"there is no verb '{verb}'.{did_you_mean(verb, verbs)} There are {', '.join(verbs)}.")
         try:
             if any(map(_is_suspect, overrides)) and find_override_faults(loader, verb, overrides):
                 raise HydraException
             cfg = load(loader, verb, overrides)
         except COMPOSE_ERRORS as error:
-            faults = _explain(loader, verb, overrides)
+            try:
+                faults = find_override_faults(loader, verb, overrides)
+            except COMPOSE_ERRORS:  # the configuration files are inconsistent
+                faults = []
             refusal = OverrideError(*(dict.fromkeys(fault for _, fault in faults) or [one_line(error)]))
             wrong = {text for text, _ in faults}
             refusal.sound = tuple(text for text in overrides if text not in wrong) if wrong else ()
@@ -172,14 +172,6 @@ def _compose(verb: str, overrides: tuple[str, ...], last_change: int) -> DictCon
     with open_dict(cfg):
         del cfg["hydra"]
     return cfg
-
-
-def _explain(loader: ConfigLoader, verb: str, overrides: Sequence[str]) -> list[tuple[str, str]]:
-    """Return each wrong override with its fault; none if the configuration files are inconsistent."""
-    try:
-        return find_override_faults(loader, verb, overrides)
-    except COMPOSE_ERRORS:
-        return []
 
 
 def _is_suspect(text: str) -> bool:

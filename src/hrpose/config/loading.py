@@ -1,19 +1,21 @@
-"""Compose with Hydra, with a cache of the files for each choice of groups."""
+"""Compose with Hydra, with a cache of the files for each choice of groups, and read the keys and values of a configuration."""
 
 import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from typing import Any
 
 from hydra import initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import ConfigCompositionException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hrpose.files import conf_dir
@@ -54,13 +56,6 @@ def load(loader: ConfigLoader, verb: str, overrides: Sequence[str]) -> DictConfi
     return cfg
 
 
-def chosen_options(loader: ConfigLoader, verb: str, added: Sequence[str] = ()) -> dict[str, str | list[str] | None]:
-    """Return the default option of each group, a list if several can be chosen; `added` are overrides of `hydra.searchpath`."""
-    if added:
-        return _chosen_options(loader, verb, added)
-    return dict(_known_options(verb, last_change()))
-
-
 def last_change() -> int:
     """Return the time of the last change in the conf folder, in nanoseconds."""
     folder = conf_dir()
@@ -84,15 +79,91 @@ def _load_groups(verb: str, groups: tuple[str, ...], last_change: int) -> DictCo
     return GlobalHydra.instance().config_loader().load_configuration(verb, list(groups), RunMode.RUN, from_shell=False)
 
 
+class Tree:
+    """The groups and keys of a verb, including those of folders added with overrides of `hydra.searchpath`."""
+
+    def __init__(self, loader: ConfigLoader, verb: str, added: Sequence[str] = ()) -> None:
+        self.loader, self.verb, self.added = loader, verb, tuple(added)
+        self.cfg = self.load([])  # without overrides, or with those that choose options
+        self.choices = dict(_default_options(verb, self.added, last_change()))
+
+    def load(self, overrides: Sequence[str]) -> DictConfig:
+        """Compose, including the node `hydra`."""
+        return load(self.loader, self.verb, [*self.added, *overrides])
+
+    def options(self, group: str, *, own: bool = True) -> list[str]:
+        """Return the options of a group, with `own` also those of added folders; empty if there is no such group."""
+        if not group or group.startswith("."):
+            return []
+        where = (self.verb, self.added) if own and self.added else ()
+        return self.loader.get_group_options(group, ObjectType.CONFIG, *where)
+
+    def keys(self) -> list[str]:
+        """Return all dotted keys and all groups, except Hydra's."""
+        return [key for key in [*(entry[0] for entry in entries(self.cfg)), *self.choices] if not key.startswith("hydra")]
+
+    def has(self, key: str) -> bool:
+        """Check whether a group or key exists; a key below null or after `+` needs only an existing parent."""
+        bare = key.removeprefix("+")
+        found, owner, value = self.walk(bare)
+        return found or bare in self.choices or bool(owner and (value is None or key != bare))
+
+    def walk(self, key: str) -> tuple[bool, str, object]:
+        """Follow a dotted key; return whether it exists, its longest existing part, and the value of this part."""
+        value: object = self.cfg
+        parts = key.split(".")
+        for depth, part in enumerate(parts):
+            names = {str(name): name for name in _names(value)}
+            if part not in names or not isinstance(value, DictConfig | ListConfig):
+                return False, ".".join(parts[:depth]), value
+            value = value_at(value, part, "???" if OmegaConf.is_missing(value, names[part]) else "${...}")
+        return True, key, value
+
+    def describe(self) -> str:
+        """Return a sentence with the groups that have several options, and the keys."""
+        choosable = [group for group in self.choices if len(self.options(group)) > 1]
+        groups = f"the groups {', '.join(choosable)}; " if choosable else ""
+        keys = [str(key) for key in self.cfg if key not in ("hydra", "task", *self.choices)]
+        return f"{self.verb} has {groups}the keys {', '.join(keys)}."
+
+
 @lru_cache(maxsize=16)
-def _known_options(verb: str, last_change: int) -> dict[str, str | list[str] | None]:
-    return _chosen_options(GlobalHydra.instance().config_loader(), verb, ())
-
-
-def _chosen_options(loader: ConfigLoader, verb: str, added: Sequence[str]) -> dict[str, str | list[str] | None]:
+def _default_options(verb: str, added: tuple[str, ...], last_change: int) -> dict[str, str | list[str] | None]:
+    """Return the default option of each group, a list if several can be chosen."""
+    loader = GlobalHydra.instance().config_loader()
     choices: dict[str, str | list[str] | None] = dict(load(loader, verb, added).hydra.runtime.choices)
     for default in loader.compute_defaults_list(verb, list(added), RunMode.RUN).defaults:
         group, _, option = str(default.config_path).rpartition("/")
         if group and group not in choices:  # a list of options, which Hydra does not record
             choices[group] = [option]
     return {group: option for group, option in sorted(choices.items()) if not group.startswith("hydra")}
+
+
+def value_at(node: DictConfig | ListConfig, key: str, default: object = None) -> Any:
+    """Return the value of a dotted key; the default if there is none, it is missing (`???`) or cannot be resolved."""
+    return OmegaConf.select(node, key, default=default, throw_on_resolution_failure=False)
+
+
+def entries(node: DictConfig | ListConfig, prefix: str = "") -> Iterator[tuple[str, Any, Any, object]]:
+    """Yield the full key of every entry, its node, its name in this node, and its value; None if missing or an interpolation."""
+    for name in _names(node):
+        value = None if OmegaConf.is_missing(node, name) or OmegaConf.is_interpolation(node, name) else node[name]
+        yield f"{prefix}{name}", node, name, value
+        if isinstance(value, DictConfig | ListConfig):
+            yield from entries(value, f"{prefix}{name}.")
+
+
+def _names(node: object) -> list[Any]:
+    if isinstance(node, ListConfig):
+        return list(range(len(node)))
+    return list(node.keys()) if isinstance(node, DictConfig) else []
+
+
+def find_targets(cfg: DictConfig) -> list[tuple[str, DictConfig]]:
+    """Return the full keys of all nodes with a `_target_`, and the nodes."""
+    return [(key, value) for key, _, _, value in entries(cfg) if isinstance(value, DictConfig) and is_target(value)]
+
+
+def is_target(value: object) -> bool:
+    """Check whether a value is a node with a `_target_`."""
+    return isinstance(value, DictConfig | dict) and "_target_" in value

@@ -6,9 +6,10 @@ Overrides are compared with the composed configuration without importing any `_t
 import glob
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
+from typing import TypeAlias
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -18,11 +19,15 @@ from omegaconf import DictConfig, ListConfig
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
-from hrpose.config.advice import Tree, did_you_mean, replace_argument, replace_bare
+from hrpose.config.advice import did_you_mean, replace_argument, replace_bare
+from hrpose.config.loading import Tree
 from hrpose.errors import ConfigError
 from hrpose.files import conf_dir
 from hrpose.moved import gone_message
 
+Fault: TypeAlias = tuple[str, str]  # an override, what is wrong with it
+
+SEARCH_PATH = "hydra.searchpath"
 # errors of composing; Hydra raises ValueError for `model=1`
 COMPOSE_ERRORS = (HydraException, OmegaConfBaseException, YAMLError, ValueError)
 # keys with paths as values, in addition to those of the group `paths`
@@ -80,10 +85,10 @@ def write_override(key: str, value: object) -> str:
 
 
 def _write_value(key: str, value: object) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
+    if callable(item := getattr(value, "item", None)) and getattr(value, "ndim", None) == 0:  # a number of NumPy or torch
+        value = item()
+    if value is None or isinstance(value, bool):
+        return {None: "null", False: "false", True: "true"}[value]
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, str | Path):
@@ -93,18 +98,23 @@ def _write_value(key: str, value: object) -> str:
         return f"{{{','.join(f'{_write_value(key, name)}:{_write_value(key, entry)}' for name, entry in value.items())}}}"
     if isinstance(value, Sequence):
         return f"[{','.join(_write_value(key, entry) for entry in value)}]"
-    if callable(item := getattr(value, "item", None)) and getattr(value, "ndim", None) == 0:  # a number of NumPy or torch
-        return _write_value(key, item())
     raise ConfigError(
         f"{key}: expected a number, string, path, list, mapping, boolean or None, but got {value!r} ({type(value).__name__})."
     )
 
 
+def _parse(text: str) -> Override | None:
+    """Parse one override; None if it does not follow Hydra's grammar."""
+    try:
+        return OverridesParser.create().parse_override(text)
+    except HydraException:
+        return None
+
+
 def _needs_no_quotes(value: str) -> bool:
     """Check whether Hydra reads a path correctly: literally, already quoted, or as several values for a sweep."""
-    try:
-        override = OverridesParser.create().parse_override(f"path={value}")
-    except HydraException:
+    override = _parse(f"path={value}")
+    if override is None:
         return False
     if not override.is_sweep_override() and override.value() == value:
         return "${" not in value or not _names_a_file(value)
@@ -121,19 +131,8 @@ def expand_sweep(overrides: Sequence[str]) -> list[tuple[str, ...]]:
 
     Wrong overrides are unchanged. Ranges without a step are left out.
     """
-    parser = OverridesParser.create()
-    choices: list[list[str]] = []
-    for text in overrides:
-        try:
-            override = parser.parse_override(text)
-        except HydraException:
-            choices.append([text])
-            continue
-        if not override.is_sweep_override():
-            choices.append([text])
-        elif override.is_discrete_sweep():
-            choices.append([f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()])
-    return list(product(*choices))
+    intervals = find_intervals(overrides)
+    return list(product(*(_choices_of(text) for text in overrides if text not in intervals)))
 
 
 def sample_sweep(overrides: Sequence[str]) -> list[tuple[str, ...]]:
@@ -141,66 +140,46 @@ def sample_sweep(overrides: Sequence[str]) -> list[tuple[str, ...]]:
 
     One job has the first values; each other job differs from it in one override.
     """
-    parser = OverridesParser.create()
-    choices: list[list[str]] = []
-    for text in overrides:
-        if not is_swept(text):
-            choices.append([text])
-            continue
-        override = parser.parse_override(text)
-        sweep, key = override.value(), override.get_key_element()
-        values = [sweep.start, sweep.end] if isinstance(sweep, IntervalSweep) else [*override.sweep_string_iterator()]
-        choices.append([f"{key}={value}" for value in values])
+    choices = [_choices_of(text) for text in overrides]
     first = tuple(values[0] for values in choices if values)
     others = ((*first[:place], value, *first[place + 1 :]) for place, values in enumerate(choices) for value in values[1:])
     return [first, *others]
 
 
+def _choices_of(text: str) -> list[str]:
+    """Return the override with each of its values, or with both ends of its range; one with a single value alone."""
+    override = _parse(text)
+    if override is None or not override.is_sweep_override():
+        return [text]
+    sweep = override.value()
+    values = [sweep.start, sweep.end] if isinstance(sweep, IntervalSweep) else override.sweep_string_iterator()
+    return [f"{override.get_key_element()}={value}" for value in values]
+
+
 def find_intervals(overrides: Sequence[str]) -> list[str]:
     """Return the overrides with ranges of numbers without a step, which not every sweeper can use."""
-    parser = OverridesParser.create()
-    return [text for text in overrides if is_swept(text) and parser.parse_override(text).is_interval_sweep()]
+    return [text for text in overrides if (override := _parse(text)) is not None and override.is_interval_sweep()]
 
 
 def is_swept(text: str) -> bool:
     """Check whether an override has several values, or a range."""
-    try:
-        return OverridesParser.create().parse_override(text).is_sweep_override()
-    except HydraException:
-        return False
+    override = _parse(text)
+    return override is not None and override.is_sweep_override()
 
 
-def find_override_faults(loader: ConfigLoader, verb: str, overrides: Sequence[str]) -> list[tuple[str, str]]:
-    """Find every wrong override of a verb; overrides must be normalised.
-
-    Returns:
-        Pairs of override and message; empty if no override is the cause.
-    """
-    added = [text for text in overrides if text.startswith(SEARCH_PATH) and not search_path_fault(text)]
-    tree = Tree(loader, verb, added)
-    faults: list[tuple[str, str]] = []
+def find_override_faults(loader: ConfigLoader, verb: str, overrides: Sequence[str]) -> list[Fault]:
+    """Return every wrong override of a verb with a message; overrides must be normalised."""
+    tree = Tree(loader, verb, [text for text in overrides if text.startswith(SEARCH_PATH) and not search_path_fault(text)])
+    bare = [text for text in overrides if "=" not in text and not text.startswith("~")]
+    faults = [(text, _bare_fault(tree, bare)) for text in bare]
+    rest = [text for text in overrides if text not in (*bare, *tree.added)]
+    malformed = {text: fault for text in rest if (fault := _form_fault(text))}
+    faults += malformed.items()
     groups: list[Override] = []
     values: list[Override] = []
-    bare = [text for text in overrides if "=" not in text and not text.startswith("~")]
-    if bare:
-        faults.append((bare[0], _bare_fault(tree, bare)))
-        faults += [(text, faults[0][1]) for text in bare[1:]]
-    for text in overrides:
-        if text in bare or text in tree.added:
-            continue
-        if text.startswith(SEARCH_PATH):
-            faults.append((text, search_path_fault(text)))
-            continue
-        try:
-            override = OverridesParser.create().parse_override(text)
-        except HydraException:
-            faults.append((text, _grammar_fault(text)))
-            continue
-        if not override.key_or_group:
-            faults.append((text, f"{text!r} has no key. Write key=value."))
-        elif override.is_sweep_override():
-            faults.append((text, _several_values(override)))
-        elif not isinstance(override.value(), dict) and (tree.options(override.key_or_group)):
+    for override in OverridesParser.create().parse_overrides([text for text in rest if text not in malformed]):
+        text = str(override.input_line)
+        if not isinstance(override.value(), dict) and tree.options(override.key_or_group):
             groups.append(override)
         elif gone := gone_message(text):
             faults.append((text, f"{override.key_or_group}: {gone}"))
@@ -209,25 +188,14 @@ def find_override_faults(loader: ConfigLoader, verb: str, overrides: Sequence[st
     right, group_faults = _choose_groups(tree, groups)
     tree.cfg = tree.load(right)
     faults += group_faults
-    faults += [(text, fault) for text, fault in ((str(o.input_line), _value_fault(tree, o)) for o in values) if fault]
-    return faults or _merge_faults(tree, right, values)
-
-
-def replace_flag(loader: ConfigLoader, verb: str, name: str, value: str) -> str:
-    """Return the override to use instead of a flag `--key value` of another tool."""
-    tree = Tree(loader, verb)
-    key = name.lstrip("-").replace("-", "_")
-    advice = "" if tree.has(key) else replace_argument(tree, key, value) or did_you_mean(key, tree.keys()).strip()
-    return advice or f"Write it without dashes: {key}={value or '...'}."
+    faults += [(str(each.input_line), fault) for each in values if (fault := _value_fault(tree, each))]
+    return faults or list(_merge_faults(tree, right, values))
 
 
 def one_line(error: BaseException) -> str:
     """Return the messages of an error and its cause on one line."""
     texts = dict.fromkeys((str(error), str(error.__cause__ or "")))
     return " ".join(line.strip() for text in texts for line in text.splitlines() if line.strip())
-
-
-SEARCH_PATH = "hydra.searchpath"
 
 
 def search_path_fault(text: str) -> str:
@@ -240,50 +208,50 @@ def search_path_fault(text: str) -> str:
     return "" if folders else f"{SEARCH_PATH}: expected a list. Add a folder with --config-dir <folder>."
 
 
+def _form_fault(text: str) -> str:
+    """Return what is wrong with the form of an override, whatever its key; "" if nothing."""
+    override = _parse(text)
+    if text.startswith(SEARCH_PATH):
+        return search_path_fault(text)
+    if override is None:
+        return _grammar_fault(text)
+    if not override.key_or_group:
+        return f"{text!r} has no key. Write key=value."
+    if override.is_sweep_override():
+        key, _, values = text.lstrip("+").partition("=")
+        return (
+            f"{key}: expected one value, but got several ({values}). Add -m to run a sweep, write '{key}=[{values}]' for a list, "
+            "or quote a string with commas."
+        )
+    return ""
+
+
 def _grammar_fault(text: str) -> str:
-    key, _, value = text.partition("=")
-    key, value = key.strip(), value.strip()
+    key, _, value = (part.strip() for part in text.partition("="))
     if not re.fullmatch(r"[+~]*[\w@/-]+([.][\w-]+)*", key):
         advice = f" {key!r} is not a key: write names joined by dots."
-    elif text != f"{key}={value}" and "'" not in value and _parses(f"{key}={value}"):
+    elif text != f"{key}={value}" and "'" not in value and _parse(f"{key}={value}"):
         advice = f" Write it without spaces: {key}={value}."
-    elif '"' not in value and _parses(f'{key}="{value}"'):
+    elif '"' not in value and _parse(f'{key}="{value}"'):
         advice = f" Quote the value, and the override for the shell: '{key}=\"{value}\"'."
     else:
         advice = " Quote values with spaces, commas or brackets twice, also for the shell: 'name=\"a, b\"'."
     return f"{text!r} does not have the form key=value.{advice}"
 
 
-def _parses(text: str) -> bool:
-    try:
-        OverridesParser.create().parse_override(text)
-    except HydraException:
-        return False
-    return True
-
-
 def _bare_fault(tree: Tree, texts: Sequence[str]) -> str:
     """Explain arguments without "=": files, or an option without its group."""
-    listing = " ".join(texts)
     meant = [f"{group}={texts[0]}" for group in sorted(tree.choices, key=lambda group: group != "experiment")]
     meant = [text for text in meant if texts[0] in tree.options(text.partition("=")[0])]
-    if meant and len(texts) == 1:
-        return f"{listing!r} does not have the form key=value. Did you mean {', or '.join(meant[:3])}?"
-    close = "" if tree.has(texts[0]) else did_you_mean(texts[0], tree.keys()).strip()
-    return f"{listing!r} does not have the form key=value. {replace_bare(tree, texts) or close or 'Write key=value.'}"
+    advice = f"Did you mean {', or '.join(meant[:3])}?" if meant and len(texts) == 1 else replace_bare(tree, texts)
+    if not advice and not tree.has(texts[0]):
+        advice = did_you_mean(texts[0], tree.keys()).strip()
+    return f"{' '.join(texts)!r} does not have the form key=value. {advice or 'Write key=value.'}"
 
 
-def _several_values(override: Override) -> str:
-    key, _, values = str(override.input_line).lstrip("+").partition("=")
-    return (
-        f"{key}: expected one value, but got several ({values}). Add -m to run a sweep, write '{key}=[{values}]' for a list, or "
-        "quote a string with commas."
-    )
-
-
-def _choose_groups(tree: Tree, groups: Sequence[Override]) -> tuple[list[str], list[tuple[str, str]]]:
+def _choose_groups(tree: Tree, groups: Sequence[Override]) -> tuple[list[str], list[Fault]]:
     """Return the group choices that can be composed, and the faults of the others."""
-    faults: list[tuple[str, str]] = []
+    faults: list[Fault] = []
     right: list[str] = []
     for override in groups:
         text = str(override.input_line)
@@ -300,46 +268,46 @@ def _choose_groups(tree: Tree, groups: Sequence[Override]) -> tuple[list[str], l
 
 def _group_faults(tree: Tree, override: Override) -> list[str]:
     group, value, text = override.key_or_group, override.value(), str(override.input_line)
-    written = text.partition("=")[2]
+    written, chosen = text.partition("=")[2], tree.choices.get(group, [])
     is_own = override.is_add() and group not in tree.choices and not tree.options(group, own=False)
-    if group not in tree.choices and not is_own and group.partition("/")[0] != "hydra":
-        return [f"{group}: {tree.verb} has no such group. {replace_argument(tree, group, written) or tree.describe()}"]
-    if override.package is not None:
-        return [f"{group}: a group cannot have another package. Write {group}={written}."]
-    if override.is_delete():
-        chosen = tree.choices.get(group)
-        return [f"{group}: it is {chosen}, not {value}. Write '~{group}'."] if value not in (None, "", chosen) else []
-    if override.is_add() and not is_own:
-        return [f"{group}: write {text.lstrip('+')} without '+'."]
-    if isinstance(value, list) and not isinstance(tree.choices.get(group, []), list):
-        return [f"{group}: expected one option, but got {written}."]
     options = value if isinstance(value, list) else [written]
-    return [fault for option in options if (fault := _option_fault(tree, group, str(option).strip("'\"")))]
+    if group not in tree.choices and not is_own and group.partition("/")[0] != "hydra":
+        fault = f"{tree.verb} has no such group. {replace_argument(tree, group, written) or tree.describe()}"
+    elif override.package is not None:
+        fault = f"a group cannot have another package. Write {group}={written}."
+    elif override.is_delete():
+        fault = f"it is {chosen or None}, not {value}. Write '~{group}'." if value not in (None, "", chosen) else ""
+    elif override.is_add() and not is_own:
+        fault = f"write {text.lstrip('+')} without '+'."
+    elif isinstance(value, list) and not isinstance(chosen, list):
+        fault = f"expected one option, but got {written}."
+    else:
+        return [f"{group}: {fault}" for each in options if (fault := _option_fault(tree, group, str(each).strip("'\"")))]
+    return [f"{group}: {fault}"] if fault else []
 
 
-def _option_fault(tree: Tree, group: str, name: str) -> str | None:
+def _option_fault(tree: Tree, group: str, name: str) -> str:
     options = tree.options(group)
     if name in options:
-        return None
+        return ""
     if gone := gone_message(f"{group}={name}"):
-        return f"{group}: {gone}"
+        return gone
     if group == "hydra/launcher" and name in _LAUNCHERS:
-        return f"{group}: the library of {name} is not installed. Install it with: pip install 'hrpose[sweep]'."
+        return f"the library of {name} is not installed. Install it with: pip install 'hrpose[sweep]'."
     if name == "null" and ("none" in options or not isinstance(tree.choices.get(group), str)):
-        return f"{group}: null is not an option. Write '{f'{group}=none' if 'none' in options else f'~{group}'}'."
-    stem = name.removesuffix(".yaml").removesuffix(".yml")
-    meant = did_you_mean(stem, options)
+        return f"null is not an option. Write '{f'{group}=none' if 'none' in options else f'~{group}'}'."
+    meant = did_you_mean(name.removesuffix(".yaml").removesuffix(".yml"), options)
     if not meant and Path(name).suffix:  # a file instead of an option
         meant = f" {replace_argument(tree, group, name)}".rstrip()
     is_long = meant and len(options) > _MOST_LISTED
     listing = f"`hrpose {tree.verb} --help` lists all {len(options)}" if is_long else f"Options: {', '.join(options)}"
-    return f"{group}: there is no option '{name}'.{meant} {listing}."
+    return f"there is no option '{name}'.{meant} {listing}."
 
 
 def _file_fault(tree: Tree, text: str, error: Exception) -> str:
     """Explain why the file of an option cannot be composed."""
     sentence = one_line(error)
-    missing = getattr(error, "missing_cfg_file", None) if isinstance(error, MissingConfigException) else None
+    missing = error.missing_cfg_file if isinstance(error, MissingConfigException) else None
     if missing:
         group, _, option = str(missing).rpartition("/")
         fault = gone_message(f"{group}={option}") or f"there is no such file.{did_you_mean(option, tree.options(group))}"
@@ -350,47 +318,53 @@ def _file_fault(tree: Tree, text: str, error: Exception) -> str:
     return f"the file of {text} cannot be composed: {sentence}"
 
 
-def _merge_faults(tree: Tree, right: Sequence[str], values: Sequence[Override]) -> list[tuple[str, str]]:
+def _merge_faults(tree: Tree, right: Sequence[str], values: Sequence[Override]) -> Iterator[Fault]:
     """Find overrides of existing keys whose values cannot be merged."""
-    faults: list[tuple[str, str]] = []
     for override in values:
         text = str(override.input_line)
         try:
             tree.load([*right, text])
         except COMPOSE_ERRORS as error:
             reason = str(error.__cause__ or error).splitlines()[0]
-            faults.append((text, f"{override.key_or_group}: {text} is not valid. {reason}."))
-    return faults
+            yield text, f"{override.key_or_group}: {text} is not valid. {reason}."
 
 
-def _value_fault(tree: Tree, override: Override) -> str | None:
-    """Return what is wrong with an override of a value; None if it is valid."""
+def _value_fault(tree: Tree, override: Override) -> str:
+    """Return what is wrong with an override of a value; "" if it is valid."""
     key, text = override.key_or_group, str(override.input_line)
     value = text.partition("=")[2]
-    if override.package is not None:
-        return f"{key}: there is no such group.{did_you_mean(key, tree.choices)}"
     found, owner, current = tree.walk(key)
-    if found and override.is_delete() and value and str(current) != str(override.value()):
-        return f"{key}: it is {current!r}, not {value}. Write '~{key}'."
-    if override.is_add() and found and current is not None and not isinstance(current, DictConfig | ListConfig):
-        return f"{key}: the key exists. Write {text.lstrip('+')} without '+'."
-    if isinstance(current, ListConfig) and not found:
-        return f"{key}: {owner} has {len(current)} elements, counted from 0. Set all of them: {owner}=[...]."
-    if found or override.is_add() or override.is_force_add():
-        return None
-    if advice := replace_argument(tree, key, value):
-        return f"{key}: there is no such key. {advice}"
-    if owner and current is None:
+    is_node = isinstance(current, DictConfig | ListConfig)
+    if override.package is not None:
+        fault = f"there is no such group.{did_you_mean(key, tree.choices)}"
+    elif found and override.is_delete() and value and str(current) != str(override.value()):
+        fault = f"it is {current!r}, not {value}. Write '~{key}'."
+    elif override.is_add() and found and current is not None and not is_node:
+        fault = f"the key exists. Write {text.lstrip('+')} without '+'."
+    elif isinstance(current, ListConfig) and not found:
+        fault = f"{owner} has {len(current)} elements, counted from 0. Set all of them: {owner}=[...]."
+    elif found or override.is_add() or override.is_force_add():
+        return ""
+    elif advice := replace_argument(tree, key, value):
+        fault = f"there is no such key. {advice}"
+    elif owner and current is None:
         options = tree.options(owner.replace(".", "/"))
-        advice = f" Enable it with {owner.replace('.', '/')}={options[0]}." if options else ""
-        return f"{key}: {owner} is null and has no keys.{advice}"
-    if not isinstance(current, DictConfig):
-        return f"{key}: {owner} is {current!r} and has no keys."
-    siblings = [f"{owner}.{name!s}" for name in current] if key.startswith("hydra.") else tree.keys()
+        fault = f"{owner} is null and has no keys."
+        fault += f" Enable it with {owner.replace('.', '/')}={options[0]}." if options else ""
+    elif not isinstance(current, DictConfig):
+        fault = f"{owner} is {current!r} and has no keys."
+    else:
+        fault = f"there is no such key.{_key_advice(tree, override, owner, current) or f' {tree.describe()}'}"
+    return f"{key}: {fault}"
+
+
+def _key_advice(tree: Tree, override: Override, owner: str, node: DictConfig) -> str:
+    """Suggest keys for one that does not exist in the node `owner`, or how to add it."""
+    key, text = override.key_or_group, str(override.input_line)
+    siblings = [f"{owner}.{name!s}" for name in node] if key.startswith("hydra.") else tree.keys()
     advice = did_you_mean(key.replace("/", "."), siblings)
-    if not advice and (meant := replace_argument(tree, key.rpartition(".")[2], value)):
+    if not advice and (meant := replace_argument(tree, key.rpartition(".")[2], text.partition("=")[2])):
         advice = f" {meant}"
-    if "." in key and not override.is_delete():
-        target = f" as an argument of {current['_target_']}" if "_target_" in current else ""
-        advice += f" To add it{target}, write +{text}." if target or not advice else ""
-    return f"{key}: there is no such key.{advice or f' {tree.describe()}'}"
+    target = f" as an argument of {node['_target_']}" if "_target_" in node else ""
+    can_be_added = "." in key and not override.is_delete() and (target or not advice)
+    return f"{advice} To add it{target}, write +{text}." if can_be_added else advice

@@ -13,27 +13,26 @@ from pathlib import Path
 from typing import Literal
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from hrpose.config.advice import did_you_mean
 from hrpose.config.build import build
+from hrpose.config.loading import value_at
 from hrpose.errors import ConfigError
 from hrpose.files import archive_fault
-from hrpose.weights.published import cached_file, find_published, is_address, say_by_hand, suggest
+from hrpose.weights.published import PUBLISHED, cached_file, find_published, is_address, say_by_hand, suggest
 
 logger = logging.getLogger(__name__)
 _CONVERT_ADVICE = "`hrpose convert {}` converts labels of other tools to COCO files and prints the command."
 _SET_ADVICE = "Set data.val_annotations and data.val_images"
+# keys of input files, besides weights and data sets
+_INPUTS = {"evaluate": "annotations results", "compare": "annotations a b", "predict": "detector.file annotations boxes"}
 _SPLIT_ADVICE = f"{_SET_ADVICE}, or split the file and get the command: hrpose convert {{}} split=0.1"
 
 
 def find_file_faults(cfg: DictConfig) -> list[tuple[str, str]]:
-    """Find missing checkpoints, weights and data.
+    """Return the keys of missing checkpoints, weights and data, with messages.
 
     Missing files of a data set are one fault, with the expected layout. Data that the task creates (`prepare`) may be missing.
-
-    Returns:
-        Pairs of key and message.
     """
     searches = (_checkpoint_faults, _weights_faults, _result_faults, _source_faults, _mixed_data)
     faults = [fault for search in searches for fault in search(cfg)]
@@ -78,14 +77,13 @@ def _choose_checkpoint(cfg: DictConfig) -> tuple[Path | None, dict[Path, str]]:
             f"ckpt_path: expected a last.ckpt in {folder} or below, but there is none. Set a checkpoint file, or start a new "
             "training with ckpt_path=null."
         )
+    others = {last: sorted(set(last.parent.glob("*.ckpt")) - {last}, key=_modified, reverse=True) for last in found}
     damaged: dict[Path, str] = {}
-    for last in found:
-        others = sorted(set(last.parent.glob("*.ckpt")) - {last}, key=_modified, reverse=True)
-        for file in (last, *others):
-            fault = _damage(file)
-            if fault is None:
-                return file, damaged
-            damaged[file] = fault
+    for file in (file for last in found for file in (last, *others[last])):
+        fault = _damage(file)
+        if fault is None:
+            return file, damaged
+        damaged[file] = fault
     listing = "; ".join(f"{file} ({fault})" for file, fault in damaged.items())
     raise ConfigError(f"ckpt_path: expected a complete checkpoint under {folder}, but all are damaged: {listing}.")
 
@@ -146,23 +144,21 @@ def _weights_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
     published = find_published(weights)
     if published is None:
         yield "weights", f"there is no file {weights}.{_alternatives(Path(weights))}{suggest(weights)}"
-    elif published.url is None and not (file := cached_file(published.name)).is_file():
+    elif PUBLISHED[published] is None and not (file := cached_file(published)).is_file():
         yield "weights", f"there is no file {weights}. {say_by_hand(published, file)}"
 
 
 def _result_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
     """Check the other input files of a verb, and for `compare` the folders of runs."""
-    if isinstance(cfg.get("detector"), DictConfig):
-        file = _text(cfg.detector, "file")
-        if file and not Path(file).is_file():
-            yield "detector.file", f"there is no file {file}."
-    named = {"evaluate": "annotations results", "compare": "annotations a b", "predict": "annotations boxes"}
-    for name in named.get(str(cfg.get("task")), "").split():
-        path = _text(cfg, name)
-        if path is not None and not (Path(path).is_file() or (name in ("a", "b") and Path(path).is_dir())):
-            is_labels = name == "annotations" and Path(path).is_dir()
-            advice = f" It is a folder. {_CONVERT_ADVICE.format(path)}" if is_labels else ""
-            yield name, f"there is no {'file or folder' if name in ('a', 'b') else 'file'} {path}.{advice}"
+    for key in _INPUTS.get(str(cfg.get("task")), "").split():
+        path, may_be_folder = _text(cfg, key), key in ("a", "b")
+        if path is None or (key == "detector.file" and not path) or Path(path).is_file():
+            continue
+        if not Path(path).is_dir():
+            yield key, f"there is no {'file or folder' if may_be_folder else 'file'} {path}."
+        elif not may_be_folder:
+            advice = f" It is a folder. {_CONVERT_ADVICE.format(path)}" if key == "annotations" else ""
+            yield key, f"there is no file {path}.{advice}"
 
 
 def _source_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
@@ -202,9 +198,9 @@ def _alternatives(file: Path) -> str:
 
 def needs_drawing(cfg: DictConfig) -> bool:
     """Check whether the task uses data that `prepare` creates."""
-    if _node(cfg, "prepare") is None:
+    if value_at(cfg, "prepare") is None:
         return False
-    folder = _drawn_folder(cfg)
+    folder = _text(cfg, "prepare.folder")
     return folder is None or any(_is_below(path, folder) for path in _data_paths(cfg).values())
 
 
@@ -213,57 +209,46 @@ def find_checked_splits(cfg: DictConfig) -> list[Literal["train", "val"]]:
 
     A missing file of the default layout is left out if the file of the other set is outside this layout.
     """
-    drawn, home = _drawn_folder(cfg), _text(cfg.paths, "data")
-    files: dict[Literal["train", "val"], str] = {}
-    for name in ("train", "val"):
-        file = _text(cfg.data, f"{name}_annotations")
-        if file is not None and not (drawn is not None and _is_below(file, drawn)):
-            files[name] = file
-    own = [name for name, file in files.items() if home is None or not _is_below(file, home)]
+    drawn, home = _text(cfg, "prepare.folder"), _text(cfg, "paths.data")
+    splits: tuple[Literal["train", "val"], ...] = ("train", "val")
+    given = {name: _text(cfg, f"data.{name}_annotations") for name in splits}
+    files = {name: file for name, file in given.items() if file is not None and not _is_below(file, drawn)}
+    own = [name for name, file in files.items() if not _is_below(file, home)]
     return [name for name, file in files.items() if not own or name in own or Path(file).is_file()]
 
 
-def _drawn_folder(cfg: DictConfig) -> str | None:
-    return _text(cfg.prepare, "folder") if isinstance(_node(cfg, "prepare"), DictConfig) else None
-
-
-def _is_below(path: str, folder: str) -> bool:
-    return Path(path).resolve().is_relative_to(Path(folder).resolve())
+def _is_below(path: str, folder: str | None) -> bool:
+    return folder is not None and Path(path).resolve().is_relative_to(Path(folder).resolve())
 
 
 def _data_paths(cfg: DictConfig) -> dict[str, str]:
     """Return the paths that the task uses, by key of `data`."""
-    boxes = OmegaConf.select(cfg, "data.val_boxes") or []
-    for_training = ["train_annotations", "train_images"]
-    for_validation = ["val_annotations", "val_images", "val_ground_truth"]
-    for_validation += ["val_detections"] if "det" in boxes else []
-    wanted = for_training + for_validation if cfg.get("task") == "fit" else for_validation
-    if cfg.get("task") == "doctor":
-        wanted = [f"{name}_{kind}" for name in find_checked_splits(cfg) for kind in ("annotations", "images")]
-    paths = {name: _text(cfg.data, name) for name in wanted}
-    return {name: path for name, path in paths.items() if path is not None}
+    splits: Mapping[object, Sequence[str]] = {"doctor": find_checked_splits(cfg), "fit": ("train", "val")}
+    wanted = [f"{split}_{kind}" for split in splits.get(cfg.get("task"), ("val",)) for kind in ("annotations", "images")]
+    if cfg.get("task") != "doctor":
+        wanted += ["val_ground_truth", *(["val_detections"] if "det" in (value_at(cfg, "data.val_boxes") or []) else [])]
+    return {name: path for name in wanted if (path := _text(cfg, f"data.{name}")) is not None}
 
 
 def _missing_data(cfg: DictConfig) -> Iterator[tuple[str, str]]:
     """Yield key and path of missing data."""
     if not isinstance(cfg.get("data"), DictConfig) or cfg.get("task") == "export":
         return
-    folder = _drawn_folder(cfg)
-    if _node(cfg, "prepare") is not None and folder is None:
+    folder = _text(cfg, "prepare.folder")
+    if value_at(cfg, "prepare") is not None and folder is None:
         return
     # Imported here: numpy is slow to load, and composing needs none of it.
     from hrpose.media.folders import is_image_folder
 
     for name, path in _data_paths(cfg).items():
-        if folder is not None and _is_below(path, folder):
-            continue
-        if not (is_image_folder(path) if name.endswith("_images") else Path(path).is_file()):
+        exists = is_image_folder if name.endswith("_images") else os.path.isfile
+        if not _is_below(path, folder) and not exists(path):
             yield f"data.{name}", path
 
 
 def _mixed_data(cfg: DictConfig) -> Iterator[tuple[str, str]]:
     """Find paths of synthetic data together with annotations of other data."""
-    folder = _drawn_folder(cfg)
+    folder = _text(cfg, "prepare.folder")
     if folder is None or not isinstance(cfg.get("data"), DictConfig):
         return
     paths = _data_paths(cfg)
@@ -298,11 +283,9 @@ def _hint(key: str, path: Path) -> str:
 
 def _data_advice(cfg: DictConfig, missing: Mapping[str, str]) -> Iterator[str]:
     """Yield advice on missing data: conversion, splitting, the expected layout, or annotated boxes."""
-    home = _text(cfg.paths, "data")
+    home, train, val = (_text(cfg, key) for key in ("paths.data", "data.train_annotations", "data.val_annotations"))
     own = [key for key, path in missing.items() if home is not None and Path(path).is_relative_to(home)]
-    annotations = _text(cfg.data, "val_annotations")
-    uses_layout = home is not None and annotations is not None and Path(annotations).is_relative_to(home)
-    train = _text(cfg.data, "train_annotations")
+    uses_layout = home is not None and val is not None and Path(val).is_relative_to(home)
     labels = [path for name, path in _data_paths(cfg).items() if name.endswith("_annotations") and _is_foreign(path)]
     yield from (_CONVERT_ADVICE.format(path) for path in dict.fromkeys(labels))
     is_own = train is not None and home is not None and not Path(train).is_relative_to(home)
@@ -319,16 +302,9 @@ def _is_foreign(path: str) -> bool:
     return Path(path).is_dir() or (Path(path).is_file() and Path(path).suffix != ".json")
 
 
-def _node(cfg: DictConfig, name: str) -> object:
-    return None if OmegaConf.is_missing(cfg, name) else cfg.get(name)
-
-
-def _text(cfg: DictConfig, name: str) -> str | None:
+def _text(cfg: DictConfig, key: str) -> str | None:
     """Return a string value of the configuration; None if it is missing or cannot be resolved."""
-    try:
-        value = None if OmegaConf.is_missing(cfg, name) else cfg.get(name)
-    except OmegaConfBaseException:
-        return None
+    value = value_at(cfg, key)
     return value if isinstance(value, str) else None
 
 
@@ -341,6 +317,17 @@ def _run_time() -> str:
 
 
 OmegaConf.register_new_resolver("run_time", _run_time, use_cache=True, replace=True)
+
+
+@contextmanager
+def _run_time_as(stamp: str) -> Iterator[None]:
+    """Fix `${run_time:}` in the `with` block."""
+    global _claimed
+    before, _claimed = _claimed, stamp
+    try:
+        yield
+    finally:
+        _claimed = before
 
 
 def open_run_folder(cfg: DictConfig) -> None:
@@ -377,31 +364,20 @@ def claimed_folders(configs: Sequence[DictConfig], key: Literal["run", "sweep"])
     If a folder with this time exists, because two commands started in the same second, `_2` is appended to the time. Folders
     that do not depend on the time are chosen by the user and may exist.
     """
-    global _claimed
     first, second = (_folders(configs, key, stamp) for stamp in ("a", "b"))
     timed = [cfg for cfg, one, other in zip(configs, first, second, strict=True) if one != other]
     start = time.strftime("%Y-%m-%d_%H-%M-%S")
-    for number in count(1):
-        stamp = start if number == 1 else f"{start}_{number}"
-        if _make_all(sorted(set(_folders(timed, key, stamp)))):
-            break
-    _claimed = stamp
-    try:
+    stamps = (start if number == 1 else f"{start}_{number}" for number in count(1))
+    with _run_time_as(next(stamp for stamp in stamps if _make_all(sorted(set(_folders(timed, key, stamp)))))):
         yield
-    finally:
-        _claimed = None
 
 
 def _folders(configs: Sequence[DictConfig], key: str, stamp: str) -> list[Path]:
     """Return the folder of each configuration for a value of `${run_time:}`."""
-    global _claimed
-    before, _claimed = _claimed, stamp
-    try:
-        for cfg in configs:
-            OmegaConf.clear_cache(cfg)
+    for cfg in configs:
+        OmegaConf.clear_cache(cfg)
+    with _run_time_as(stamp):
         return [Path(str(cfg.paths[key])) for cfg in configs]
-    finally:
-        _claimed = before
 
 
 def _make_all(folders: Sequence[Path]) -> bool:

@@ -1,13 +1,13 @@
 """Valid values of a configuration: types of top-level settings, ranges of numbers, and required libraries."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
 
+from hrpose.config.loading import value_at
 from hrpose.skeletons import KNOWN_SKELETONS
 
 _SKELETONS: Any = Literal[tuple(KNOWN_SKELETONS)]
@@ -16,7 +16,7 @@ _INTERVAL = Literal["epoch", "step"]
 
 
 def _types(names: Mapping[Any, str]) -> dict[str, Any]:
-    """Return the type of each setting from the settings of each type, separated by spaces."""
+    """Return the type of each setting, or the range of each key, from the names of each, separated by spaces."""
     return {name: kind for kind, listed in names.items() for name in listed.split()}
 
 
@@ -105,60 +105,40 @@ HINTS: Mapping[str, str] = {
 }
 
 _MANY = float("inf")
-# smallest and largest value by key, except for values that a class checks itself
-_RANGES: Mapping[str, tuple[float, float]] = {
-    "seed": (0, 2**32 - 1),
-    "data.seed": (0, 2**32 - 1),
-    "data.area_from_bbox": (0, _MANY),
-    "data.bbox_from_keypoints": (0, _MANY),
-    "trainer.gradient_clip_val": (0, _MANY),
-    "trainer.log_every_n_steps": (0, _MANY),
-    "trainer.num_sanity_val_steps": (-1, _MANY),
-    "callbacks.early_stopping.patience": (0, _MANY),
-    "callbacks.freeze.epochs": (1, _MANY),
-    "callbacks.progress.refresh_rate": (0, _MANY),
-    "optim.lr": (0, _MANY),
-    "schedule.max_lr": (0, _MANY),
-    "metric.oks_nms_threshold": (0, 1),
-    "oks_nms_threshold": (0, 1),
-    "keypoint_score_threshold": (0, _MANY),
-    "area_from_bbox": (0, _MANY),
-    "bbox_from_keypoints": (0, _MANY),
-    "num_samples": (0, _MANY),
-    "bit_depth": (8, 16),
-    "opset": (13, 30),
-    "max_ap_loss": (0, 1),
-    "bbox_margin": (0, _MANY),
-    "split": (0, 0.9),
-    **dict.fromkeys(
-        (
-            *("threads", "num_threads", "devices", "batch_size", "chunk_size", "detect_every", "max_frames"),
-            *("num_calibration", "num_crops", "max_detections", "metric.max_detections"),
-            *("trainer.accumulate_grad_batches", "trainer.check_val_every_n_epoch"),
-        ),
-        (1, _MANY),
-    ),
-}
-_POSITIVE = ("optim.backbone_factor", "data.bbox_padding")
+# keys by smallest and largest value, except for values that a class checks itself
+_RANGES: Mapping[str, tuple[float, float]] = _types(
+    {
+        (0, 2**32 - 1): "seed data.seed",
+        (0, _MANY): "data.area_from_bbox data.bbox_from_keypoints trainer.gradient_clip_val trainer.log_every_n_steps "
+        "callbacks.early_stopping.patience callbacks.progress.refresh_rate optim.lr schedule.max_lr keypoint_score_threshold "
+        "area_from_bbox bbox_from_keypoints num_samples bbox_margin optim.backbone_factor data.bbox_padding",
+        (-1, _MANY): "trainer.num_sanity_val_steps",
+        (0, 1): "metric.oks_nms_threshold oks_nms_threshold max_ap_loss",
+        (0, 0.9): "split",
+        (8, 16): "bit_depth",
+        (13, 30): "opset",
+        (1, _MANY): "callbacks.freeze.epochs threads num_threads devices batch_size chunk_size detect_every max_frames "
+        "num_calibration num_crops max_detections metric.max_detections "
+        "trainer.accumulate_grad_batches trainer.check_val_every_n_epoch",
+    }
+)
+_POSITIVE = ("optim.backbone_factor", "data.bbox_padding")  # not 0 either
 
 
 def find_range_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
     """Find numbers that are out of range; yield pairs of key and message."""
-    for key in (*_RANGES, *_POSITIVE):
-        value = _select(cfg, key)
+    for key, (least, most) in _RANGES.items():
+        value = value_at(cfg, key)
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
-        least, most = _RANGES.get(key, (0, _MANY))
-        if key in _POSITIVE and not value > 0:
-            yield key, f"expected a number above 0, but got {value}."
-        elif not least <= value <= most:
+        if not least <= value <= most or (value == 0 and key in _POSITIVE):
             bound = f"at least {least}" if most == _MANY else f"a number from {least} to {most}"
-            yield key, f"expected {bound}, but got {value}."
+            yield key, f"expected {'a number above 0' if key in _POSITIVE else bound}, but got {value}."
 
 
-_Libraries: TypeAlias = tuple[tuple[str, ...], str]  # packages, and the requirement that installs them
-
-_TARGETS: dict[str, _Libraries] = {
+_EXPORT, _OPENVINO = (("onnx", "onnxruntime", "onnxscript"), "hrpose[onnx]"), (("openvino",), "hrpose[openvino]")
+# packages and the requirement that installs them, by target, by (verb, setting, value), and by (setting, suffix of the file)
+_LIBRARIES: Mapping[str | tuple[str, ...], tuple[tuple[str, ...], str]] = {
     "lightning.pytorch.loggers.TensorBoardLogger": (("tensorboard",), "hrpose[tensorboard]"),
     "lightning.pytorch.loggers.WandbLogger": (("wandb",), "wandb"),
     "lightning.pytorch.loggers.MLFlowLogger": (("mlflow",), "mlflow"),
@@ -166,44 +146,25 @@ _TARGETS: dict[str, _Libraries] = {
     "lightning.pytorch.loggers.NeptuneLogger": (("neptune",), "neptune"),
     "hrpose.estimator.OnnxDetector": (("onnx", "onnxruntime"), "hrpose[detect]"),
     "hrpose.estimator.RTDetrDetector": (("transformers",), "hrpose[detect]"),
-}
-# libraries by (verb, setting, value), and by (setting, suffix of the file)
-_VALUES: dict[tuple[str, str, str], _Libraries] = {
-    ("export", "format", "onnx"): (("onnx", "onnxruntime", "onnxscript"), "hrpose[onnx]"),
-    ("export", "format", "openvino"): (("openvino",), "hrpose[openvino]"),
-    ("export", "precision", "int8"): (("onnx", "onnxruntime", "onnxscript"), "hrpose[onnx]"),
-    ("predict", "backend", "onnxruntime"): (("onnx", "onnxruntime", "onnxscript"), "hrpose[onnx]"),
-    ("predict", "backend", "openvino"): (("openvino",), "hrpose[openvino]"),
-}
-_SUFFIXES: dict[tuple[str, str], _Libraries] = {
+    ("export", "format", "onnx"): _EXPORT,
+    ("export", "format", "openvino"): _OPENVINO,
+    ("export", "precision", "int8"): _EXPORT,
+    ("predict", "backend", "onnxruntime"): _EXPORT,
+    ("predict", "backend", "openvino"): _OPENVINO,
     ("weights", ".onnx"): (("onnx", "onnxruntime"), "hrpose[onnx]"),
-    ("weights", ".xml"): (("openvino",), "hrpose[openvino]"),
+    ("weights", ".xml"): _OPENVINO,
 }
 
 
-def find_library_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
-    """Find libraries that a configuration needs and that are not installed; yield pairs of key and message."""
-    needed = [(key, *_TARGETS[target]) for key, target in _targets(cfg) if target in _TARGETS]
-    for (task, key, value), libraries in _VALUES.items():
-        if cfg.get("task") == task and _select(cfg, key) == value:
-            needed.append((key, *libraries))
-    for (key, suffix), libraries in _SUFFIXES.items():
-        path = _select(cfg, key)
-        if isinstance(path, str) and Path(path).suffix == suffix:
-            needed.append((key, *libraries))
-    for key, packages, requirement in needed:
-        missing = [package for package in packages if not _is_installed(package)]
-        if missing:
+def find_library_faults(cfg: DictConfig, targets: Sequence[tuple[str, DictConfig]]) -> Iterator[tuple[str, str]]:
+    """Find libraries that are not installed and that a configuration needs, for its `targets` too; yield key and message."""
+    suffix = Path(str(value_at(cfg, "weights"))).suffix
+    uses = [(key, value_at(node, "_target_")) for key, node in targets]
+    uses += [(key, (cfg.get("task"), key, value_at(cfg, key))) for key in ("format", "precision", "backend")]
+    for key, use in [*uses, ("weights", ("weights", suffix))]:
+        packages, requirement = _LIBRARIES.get(use, ((), ""))
+        if missing := [package for package in packages if not _is_installed(package)]:
             yield key, f"it needs {' and '.join(missing)}, which is not installed: pip install '{requirement}'."
-
-
-def _targets(node: DictConfig, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield key and `_target_` of all nodes."""
-    for name, value in ((str(name), value) for name, value in node.items_ex(resolve=False)):
-        if name == "_target_" and isinstance(value, str):
-            yield prefix.rstrip("."), value
-        elif isinstance(value, DictConfig) and not value._is_none() and not value._is_interpolation():
-            yield from _targets(value, f"{prefix}{name}.")
 
 
 def _is_installed(package: str) -> bool:
@@ -211,11 +172,3 @@ def _is_installed(package: str) -> bool:
         return find_spec(package) is not None
     except (ImportError, ValueError):  # a module that was replaced in sys.modules
         return False
-
-
-def _select(cfg: DictConfig, key: str) -> object:
-    """Return the value of a key; None if it is missing or cannot be resolved."""
-    try:
-        return OmegaConf.select(cfg, key)
-    except OmegaConfBaseException:
-        return None

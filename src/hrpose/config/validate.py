@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hrpose.config.advice import did_you_mean
@@ -20,6 +20,7 @@ from hrpose.config.build import (
     show_annotation,
 )
 from hrpose.config.compose import compose
+from hrpose.config.loading import entries, find_targets, is_target, value_at
 from hrpose.config.paths import find_file_faults
 from hrpose.config.settings import HINTS, SETTINGS, SETTINGS_OF, find_library_faults, find_range_faults
 from hrpose.errors import ConfigError, OverrideError
@@ -55,6 +56,7 @@ _NULL_FOR_DOCTOR = (
     *(f"data.{split}_{kind}" for split in ("train", "val") for kind in ("annotations", "images")),
 )
 _INSTRUCTIONS = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}  # keys of Hydra
+_UNRESOLVED = object()
 
 
 def validate(cfg: DictConfig, *, imports: bool = True) -> None:
@@ -70,12 +72,12 @@ def validate(cfg: DictConfig, *, imports: bool = True) -> None:
     Raises:
         ConfigError: with the full key of every fault.
     """
-    missing_libraries = list(find_library_faults(cfg))
+    targets = find_targets(cfg)
+    missing_libraries = list(find_library_faults(cfg, targets))
     skipped = {key for key, _ in missing_libraries}
-    targets = [(key, node) for key, node in _targets(cfg) if imports and key not in skipped]
     faults = [
         *(fault for search in (_value_faults, _unread_keys, _setting_faults, _part_faults) for fault in search(cfg)),
-        *(fault for key, node in targets for fault in _target_faults(key, node)),
+        *(fault for key, node in targets if imports and key not in skipped for fault in _target_faults(key, node)),
         *_size_faults(cfg),
         *find_range_faults(cfg),
         *missing_libraries,
@@ -126,42 +128,29 @@ def _references(cfg: DictConfig, key: str) -> set[str]:
     return set(re.findall(r"\$\{([\w.]+)\}", str(_written(node, last))))
 
 
-def _written(node: DictConfig | ListConfig, name: Any) -> Any:
+def _written(node: Any, name: Any) -> Any:
     """Return an unresolved value."""
     return OmegaConf.to_container(node, resolve=False)[name]  # type: ignore[index]
 
 
-def _value_faults(node: DictConfig | ListConfig, prefix: str = "") -> Iterator[Fault]:
+def _value_faults(cfg: DictConfig) -> Iterator[Fault]:
     """Find values that are missing, and interpolations that cannot be resolved."""
-    for name in _names(node):
-        key = f"{prefix}{name}"
+    for key, node, name, _ in entries(cfg):
         if OmegaConf.is_missing(node, name):
             yield key, f"expected a value, but none is set. Set {key}=..."
             continue
         try:
-            value = node[name]
+            node[name]
         except OmegaConfBaseException as error:
-            yield key, f"{_written(node, name)} cannot be resolved. {_interpolation_advice(node, str(error))}"
-            continue
-        if isinstance(value, DictConfig | ListConfig) and not OmegaConf.is_interpolation(node, name):
-            yield from _value_faults(value, f"{key}.")
+            yield key, f"{_written(node, name)} cannot be resolved. {_interpolation_advice(cfg, str(error))}"
 
 
-def _interpolation_advice(node: DictConfig | ListConfig, text: str) -> str:
+def _interpolation_advice(cfg: DictConfig, text: str) -> str:
     reason = text.splitlines()[0].replace("\\", "")
-    sought = reason.split("'")[1] if "Interpolation key" in reason else ""
-    if not sought:
+    if "Interpolation key" not in reason:
         return reason.rpartition("interpolation: ")[2].strip('"') + "."
-    root = node._get_root()
-    assert isinstance(root, DictConfig)
-    return f"There is no key {sought}.{did_you_mean(sought, _keys(root))}"
-
-
-def _keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
-    for name, value in ((str(name), value) for name, value in node.items_ex(resolve=False)):
-        yield f"{prefix}{name}"
-        if isinstance(value, DictConfig) and not OmegaConf.is_interpolation(node, name) and not value._is_none():
-            yield from _keys(value, f"{prefix}{name}.")
+    sought = reason.split("'")[1]
+    return f"There is no key {sought}.{did_you_mean(sought, [entry[0] for entry in entries(cfg)])}"
 
 
 def _unread_keys(cfg: DictConfig) -> Iterator[Fault]:
@@ -177,7 +166,7 @@ def _unread_keys(cfg: DictConfig) -> Iterator[Fault]:
             yield key, gone_message(f"{key}={value}") or f"there is no such key.{did_you_mean(key, known)}"
 
 
-def _settings(cfg: DictConfig) -> Mapping[str, str]:
+def _settings(cfg: DictConfig) -> Mapping[str, Any]:
     return SETTINGS_OF.get(str(cfg.get("task")), SETTINGS)
 
 
@@ -185,47 +174,30 @@ def _setting_faults(cfg: DictConfig) -> Iterator[Fault]:
     """Check the types of the top-level settings."""
     for name, hint in _settings(cfg).items():
         value = _plain_value(cfg, name)
-        if value is not _UNRESOLVED and not fits(value, hint):
-            expected = f"expected {describe(hint, show_annotation(hint))}, but got {_show(value)}.{_hint(name)}"
-            yield name, gone_message(f"{name}={value}") or expected
+        if fault := _type_fault(name, value, hint, show_annotation(hint)):
+            yield name, gone_message(f"{name}={value}") or fault
 
 
 def _part_faults(cfg: DictConfig) -> Iterator[Fault]:
     """Check that groups are nodes, and that named parts are nodes or null."""
     for group in _NODES:
+        value = _plain_value(cfg, group)
         if group not in cfg and cfg.get("task") in ("fit", "test"):
             yield group, f"expected an option, but none is chosen. Set {group}=<option>."
-        if group in cfg and not OmegaConf.is_missing(cfg, group) and not _is_node(cfg[group]):
-            yield group, f"expected a node with a _target_, but got {_show(_plain_value(cfg, group))}."
+        if value is not _UNRESOLVED and not is_target(value):
+            yield group, f"expected a node with a _target_, but got {_show(value)}."
     for group in _NAMED_PARTS:
         parts = cfg.get(group)
-        for name in _names(parts) if isinstance(parts, DictConfig) else []:
+        for name in map(str, parts if isinstance(parts, DictConfig) else ()):
             value = _plain_value(parts, name)
-            if value is not None and value is not _UNRESOLVED and not _is_node(value):
+            if value is not None and value is not _UNRESOLVED and not is_target(value):
                 yield (f"{group}.{name}", f"expected a node with a _target_, or null to disable it, but got {_show(value)}.")
-
-
-def _is_node(value: object) -> bool:
-    return isinstance(value, DictConfig | dict) and "_target_" in value
-
-
-def _targets(node: DictConfig | ListConfig, prefix: str = "") -> Iterator[tuple[str, DictConfig]]:
-    """Yield the keys of all nodes with a `_target_`, and the nodes."""
-    for name in _names(node):
-        if OmegaConf.is_missing(node, name) or OmegaConf.is_interpolation(node, name):
-            continue
-        value = node[name]
-        if isinstance(value, DictConfig | ListConfig):
-            if isinstance(value, DictConfig) and _is_node(value):
-                yield f"{prefix}{name}", value
-            yield from _targets(value, f"{prefix}{name}.")
 
 
 def _size_faults(cfg: DictConfig) -> Iterator[Fault]:
     """Find an input size that is given as (height, width), by comparison with the heatmap size."""
-    codec = cfg.get("codec")
-    sizes: list[Any] = [_plain_value(codec, name) for name in ("input_size", "heatmap_size")] if _is_node(codec) else []
-    if not (sizes and all(fits(size, tuple[int, int]) for size in sizes)):
+    sizes: list[Any] = [_plain_value(cfg, f"codec.{name}") for name in ("input_size", "heatmap_size")]
+    if not is_target(cfg.get("codec")) or not all(fits(size, tuple[int, int]) for size in sizes):
         return
     (width, height), (columns, rows) = sizes
     if width * rows != height * columns and height * rows == width * columns:
@@ -250,13 +222,13 @@ def _target_faults(key: str, node: DictConfig) -> Iterator[Fault]:
     except UnknownTargetError as error:
         yield f"{key}._target_", str(error)
         return
-    handed_over = HANDED_OVER.get(key, {})
-    beside = OF_TASKS.get(key, {})
-    for name in beside.keys() & set(map(str, node)):
-        if not fits(value := _plain_value(node, name), beside[name]):
-            yield f"{key}.{name}", f"expected {show_annotation(beside[name])}, but got {_show(value)}."
-    names = [str(name) for name in node if str(name) not in _INSTRUCTIONS and str(name) not in beside]
-    unknown = [name for name in names if name not in signature.parameters and name not in handed_over]
+    handed_over, beside = HANDED_OVER.get(key, {}), OF_TASKS.get(key, {})
+    for name, hint in beside.items():
+        if fault := _type_fault(f"{key}.{name}", _plain_value(node, name), hint, show_annotation(hint)):
+            yield f"{key}.{name}", fault
+    names = [str(name) for name in node if str(name) not in {*_INSTRUCTIONS, *beside}]
+    wrong = {name: fault for name in names if (fault := _name_fault(name, target, signature))}
+    unknown = [name for name in names if name not in {*signature.parameters, *handed_over}]
     if len(unknown) > 2 and "." not in key and not signature.open_ended:  # the keys of another class
         yield (
             key,
@@ -265,62 +237,49 @@ def _target_faults(key: str, node: DictConfig) -> Iterator[Fault]:
         )
         return
     for name in names:
+        value, parameter = _plain_value(node, name), signature.parameters.get(name)
         if name in handed_over:
-            yield f"{key}.{name}", f"it cannot be set here: {handed_over[name]}."
-        elif fault := _name_fault(name, target, signature) or _type_fault(node, name, signature):
+            fault = f"it cannot be set here: {handed_over[name]}."
+        elif parameter is None or (value is None and parameter.nullable):
+            fault = wrong.get(name, "")
+        else:
+            fault = _type_fault(f"{key}.{name}", value, parameter.hint, parameter.text)
+        if fault:
             yield f"{key}.{name}", fault
     if not node.get("_partial_") and "_args_" not in node:
-        for parameter in signature.parameters.values():
-            if parameter.required and parameter.name not in names and parameter.name not in handed_over:
-                wrong = [name for name in names if _name_fault(name, target, signature)]
-                if not did_you_mean(parameter.name, wrong):
-                    yield f"{key}.{parameter.name}", f"{target} requires it. Set +{key}.{parameter.name}=..."
+        for name, parameter in signature.parameters.items():
+            if parameter.required and name not in {*names, *handed_over} and not did_you_mean(name, wrong):
+                yield f"{key}.{name}", f"{target} requires it. Set +{key}.{name}=..."
 
 
-def _name_fault(name: str, target: str, signature: Signature) -> str | None:
+def _name_fault(name: str, target: str, signature: Signature) -> str:
     """Return the fault of an unknown argument; for targets with `**kwargs` only misspelt arguments are faults."""
     if name in signature.parameters:
-        return None
+        return ""
     close = did_you_mean(name, signature.parameters, cutoff=0.8 if signature.open_ended else 0.6)
     if signature.open_ended and not close:
-        return None
+        return ""
     known = ", ".join(signature.parameters)
     return f"{target} has no such argument.{close or (f' Its arguments: {known}.' if known else ' It has no arguments.')}"
 
 
-def _type_fault(node: DictConfig, name: str, signature: Signature) -> str | None:
-    value, parameter = _plain_value(node, name), signature.parameters.get(name)
-    if value is _UNRESOLVED or parameter is None or (value is None and parameter.nullable):
-        return None
-    if fits(value, parameter.hint):
-        return None
-    advice = did_you_mean(str(value), [str(choice) for choice in literals(parameter.hint)])
-    if isinstance(value, str) and fits([value], parameter.hint) and not fits([object()], parameter.hint):
-        advice = f" Write a list of one: {node._get_full_key(name)}=[{value}]."
-    return f"expected {describe(parameter.hint, parameter.text)}, but got {_show(value)}.{advice or _hint(name)}"
+def _type_fault(key: str, value: Any, hint: Any, text: str) -> str:
+    """Return the fault of a value of another type than `hint`, in the source code `text`; "" if it fits or is unresolved."""
+    if value is _UNRESOLVED or fits(value, hint):
+        return ""
+    name = key.rpartition(".")[2]
+    advice = did_you_mean(str(value), [str(choice) for choice in literals(hint)]) or (f" {HINTS[name]}" if name in HINTS else "")
+    if isinstance(value, str) and fits([value], hint) and not fits([object()], hint):
+        advice = f" Write a list of one: {key}=[{value}]."
+    return f"expected {describe(hint, text)}, but got {_show(value)}.{advice}"
 
 
-def _hint(name: str) -> str:
-    return f" {HINTS[name]}" if name in HINTS else ""
-
-
-_UNRESOLVED = object()
-
-
-def _plain_value(node: DictConfig, name: str) -> Any:
+def _plain_value(node: DictConfig, key: str) -> Any:
     """Return a value as plain Python, or `_UNRESOLVED` if it is missing or cannot be resolved."""
-    if name not in node or OmegaConf.is_missing(node, name):
-        return _UNRESOLVED
     try:
-        return plain(node[name])
+        return plain(value_at(node, key, _UNRESOLVED))
     except OmegaConfBaseException:
         return _UNRESOLVED
-
-
-def _names(node: DictConfig | ListConfig) -> list[Any]:
-    if node._is_none():
-        return []
-    return list(node.keys()) if isinstance(node, DictConfig) else list(range(len(node)))
 
 
 def _show(value: object) -> str:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from hrpose.errors import check_choice
+from hrpose.errors import check_choice, list_names
 from hrpose.skeletons.names import FACE
 from hrpose.skeletons.skeleton import UNKNOWN_SIGMA, Skeleton, published_sigmas
-
-_MOST_LISTED = 5  # names in a message
 
 COCO = Skeleton.from_names(
     (
@@ -257,12 +255,8 @@ def sigma_sources(skeleton: Skeleton) -> dict[str, tuple[str, ...]]:
 
 def describe_sigmas(skeleton: Skeleton) -> str:
     """Return the sources of the OKS sigmas in one line."""
-    parts = []
-    for source, names in sigma_sources(skeleton).items():
-        if len(names) == skeleton.num_keypoints:
-            return source
-        more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
-        parts.append(f"{source}: {', '.join(names[:_MOST_LISTED])}{more}")
+    sources = sigma_sources(skeleton)
+    parts = sources if len(sources) == 1 else [f"{source}: {list_names(names)}" for source, names in sources.items()]
     return "; ".join(parts)
 
 
@@ -276,7 +270,8 @@ def whole_body_parts(keypoint_names: Sequence[str]) -> dict[str, tuple[int, ...]
         **dict.fromkeys(_LEFT_HAND, "left hand"),
         **dict.fromkeys(_RIGHT_HAND, "right hand"),
     }
-    parts: dict[str, list[int]] = {name: [] for name in ("body", "foot", "face", "left hand", "right hand")}
-    for index, name in enumerate(keypoint_names):
-        parts[part_of.get(name, "body")].append(index)
-    return {name: tuple(indices) for name, indices in parts.items()}
+    parts = [part_of.get(name, "body") for name in keypoint_names]
+    return {
+        wanted: tuple(index for index, part in enumerate(parts) if part == wanted)
+        for wanted in ("body", "foot", "face", "left hand", "right hand")
+    }

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal, TypeAlias
@@ -47,6 +47,8 @@ FACE = (
 The jaw line from the right ear to the left, then brows, nose, eyelids and lips. The data sets only number them; these names
 define the mirror pairs.
 """
+# searches for the tokens to swap, most reliable first, and whether the tokens are joined to the rest
+_SEARCHES = {"all separate": False, "one separate": False, "a word": True, "a first or last letter": True, "any letter": True}
 _NUMBERED_FACE = {f"face-{index}": name for index, name in enumerate(FACE)}  # names in MMPose
 
 
@@ -108,12 +110,12 @@ def read_names(names: tuple[str, ...]) -> tuple[KeypointName, ...]:
     readings = [_read_name(name, _separate_tokens(name), mirror=None, joined=False) for name in names]
     lower_case = ["_".join(word.casefold() for word in _words(name)) for name in names]
     spellings = [_unique(names), _unique(lower_case)]  # repeated spellings are not matched
-    for find_tokens, joined in _SEARCHES:
+    for search, joined in _SEARCHES.items():
         for places in spellings:
             for name, index in places.items():
                 if readings[index].mirror is not None:
                     continue
-                for tokens in find_tokens(name):
+                for tokens in _candidates(name, search):
                     mirrored = _replaced(name, tokens, [_SWAPPED[name[start:end]] for start, end in tokens])
                     other = places.get(mirrored, index)
                     if other != index and readings[other].mirror is None:
@@ -135,40 +137,20 @@ def _separate_tokens(name: str) -> list[Span]:
     return [(start, end) for start, end in _spans(name) if name[start:end].casefold() in _SWAPPED]
 
 
-def _all_separate(name: str) -> Iterator[Sequence[Span]]:
-    yield [(start, end) for start, end in _separate_tokens(name) if name[start:end] in _SWAPPED]
-
-
-def _one_separate(name: str) -> Iterator[Sequence[Span]]:
-    tokens = next(_all_separate(name))
-    return _one_of(name, sorted(tokens, key=lambda token: token[0] - token[1]))  # words before letters
-
-
-def _one_joined_word(name: str) -> Iterator[Sequence[Span]]:
-    return _one_of(name, [match.span() for match in _SIDE_WORD.finditer(name)])
-
-
-def _one_outer_letter(name: str) -> Iterator[Sequence[Span]]:
-    ends = {place for start, end in _spans(name) for place in (start, end - 1)}
-    return _one_of(name, [match.span() for match in _SIDE_LETTER.finditer(name) if match.start() in ends])
-
-
-def _one_letter(name: str) -> Iterator[Sequence[Span]]:
-    return _one_of(name, [match.span() for match in _SIDE_LETTER.finditer(name)])
-
-
-def _one_of(name: str, tokens: Sequence[Span]) -> Iterator[Sequence[Span]]:
-    return ([token] for token in tokens if len(name) <= _MAX_LENGTH)
-
-
-# functions that find the tokens to swap, most reliable first, and whether the tokens are joined to the rest
-_SEARCHES: tuple[tuple[Callable[[str], Iterator[Sequence[Span]]], bool], ...] = (
-    (_all_separate, False),
-    (_one_separate, False),
-    (_one_joined_word, True),
-    (_one_outer_letter, True),
-    (_one_letter, True),
-)
+def _candidates(name: str, search: str) -> list[list[Span]]:
+    """Return the groups of tokens that one of `_SEARCHES` may swap."""
+    tokens = [(start, end) for start, end in _separate_tokens(name) if name[start:end] in _SWAPPED]
+    if search == "all separate":
+        return [tokens]
+    if search == "one separate":
+        tokens.sort(key=lambda token: token[0] - token[1])  # words before letters
+    elif search == "a word":
+        tokens = [match.span() for match in _SIDE_WORD.finditer(name)]
+    else:
+        ends = {place for start, end in _spans(name) for place in (start, end - 1)}
+        letters = [match.span() for match in _SIDE_LETTER.finditer(name)]
+        tokens = letters if search == "any letter" else [letter for letter in letters if letter[0] in ends]
+    return [[token] for token in tokens] if len(name) <= _MAX_LENGTH else []
 
 
 def _replaced(name: str, tokens: Sequence[Span], others: Sequence[str]) -> str:

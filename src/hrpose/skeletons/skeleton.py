@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from typing import Any
 
+from hrpose.errors import list_names
 from hrpose.skeletons.names import Side, read_names
 
 logger = logging.getLogger(__name__)
@@ -41,7 +42,6 @@ _KNOWN_SIGMAS = {
 MAX_KEYPOINTS = 4096  # the largest skeletons have a few hundred
 UNKNOWN_SIGMA = 0.05  # stricter than most published ones; a wrist has 0.062
 _LOWER_BODY = {"hip", "pelvis", "knee", "ankle", "foot", "toe", "heel", "leg"}
-_MOST_LISTED = 5  # names in a warning
 Pairs = tuple[tuple[int, int], ...]
 
 
@@ -213,31 +213,27 @@ def _read_edges(edges: Any, names: Sequence[str], title: str) -> list[tuple[int,
     if edges is None or (_is_list(edges) and not len(edges)):
         return []
     pairs = list(edges) if _is_list(edges) else [edges]
-    places = {name: index for index, name in enumerate(names)}
-    if all(_is_list(pair) and len(pair) == 2 and all(isinstance(item, str) for item in pair) for pair in pairs):
-        found = [tuple(places.get(name, -1) for name in pair) for pair in pairs]
-    elif all(_is_list(pair) and len(pair) == 2 and all(_is_whole(item) for item in pair) for pair in pairs):
-        numbers = {int(item) for pair in pairs for item in pair}
+    items = [item for pair in pairs for item in pair] if all(_is_list(pair) and len(pair) == 2 for pair in pairs) else []
+    indices = [-1, -1]
+    if items and all(isinstance(item, str) for item in items):
+        places = {name: index for index, name in enumerate(names)}
+        indices = [places.get(name, -1) for name in items]
+    elif items and all(type(item) is int or (isinstance(item, float) and item.is_integer()) for item in items):
+        numbers = [int(item) for item in items]
         base = 0 if 0 in numbers and len(names) not in numbers else 1
         if base == 0:
             logger.info("The edges of category '%s' contain a 0 and no %d: they count from 0.", title, len(names))
-        found = [tuple(int(item) - base for item in pair) for pair in pairs]
-    else:
-        found = [(-1, -1)]
-    outside = [pair for pair, indices in zip(pairs, found, strict=False) if not set(indices) <= set(range(len(names)))]
+        indices = [number - base for number in numbers]
+    found = list(zip(indices[::2], indices[1::2], strict=True))
+    outside = [pair for pair, edge in zip(pairs, found, strict=False) if not set(edge) <= set(range(len(names)))]
     if outside:
         logger.warning(
             "Expected edges in `skeleton` of category '%s' to be pairs of numbers from 1 to %d, from 0 to %d, or of names, but "
             "found %.80r (%d of %d edges are invalid). No edges are drawn; training does not change.",
-            title,
-            len(names),
-            len(names) - 1,
-            outside[0],
-            len(outside),
-            len(pairs),
+            *(title, len(names), len(names) - 1, outside[0], len(outside), len(pairs)),
         )
         return []
-    return [(one, other) for one, other in found]
+    return found
 
 
 def _read_sigmas(category: Mapping[str, Any], title: str) -> Sequence[float] | None:
@@ -250,10 +246,6 @@ def _read_sigmas(category: Mapping[str, Any], title: str) -> Sequence[float] | N
             f"Expected `sigmas` of skeleton '{title}' to be a list of numbers, one per keypoint, but got {sigmas!r:.80}."
         )
     return [float(sigma) for sigma in sigmas]
-
-
-def _is_whole(value: Any) -> bool:
-    return (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, float) and value.is_integer())
 
 
 def _read_flip_pairs(category: Mapping[str, Any], names: Sequence[str], title: str) -> Pairs | None:
@@ -277,10 +269,9 @@ def _find_flip_pairs(names: tuple[str, ...]) -> Pairs:
     alone = [name for name, reading in zip(names, readings, strict=True) if reading.side != "middle" and reading.mirror is None]
     if alone:
         logger.warning(
-            "No mirror counterpart for %s%s, so a flip does not swap them. Set skeleton.flip_pairs, rename the pair to "
+            "No mirror counterpart for %s, so a flip does not swap them. Set skeleton.flip_pairs, rename the pair to "
             "left_*/right_*, or disable augment.flip and flip_test.",
-            ", ".join(alone[:_MOST_LISTED]),
-            f" and {len(alone) - _MOST_LISTED} more" if len(alone) > _MOST_LISTED else "",
+            list_names(alone),
         )
     mirrors = [(index, reading.mirror) for index, reading in enumerate(readings)]
     return tuple((index, other) for index, other in mirrors if other is not None and index < other)
@@ -301,10 +292,7 @@ def _derive_sigmas(title: str, names: tuple[str, ...]) -> tuple[float, ...]:
         logger.log(
             level,
             "No published OKS sigma for %s of skeleton '%s': %g is used. AP depends on it; set skeleton.sigmas if you know them.",
-            ", ".join(unknown[:_MOST_LISTED])
-            + (f" and {len(unknown) - _MOST_LISTED} more" if len(unknown) > _MOST_LISTED else ""),
-            title,
-            UNKNOWN_SIGMA,
+            *(list_names(unknown), title, UNKNOWN_SIGMA),
         )
     return tuple(UNKNOWN_SIGMA if sigma is None else sigma for sigma in published)
 
@@ -334,7 +322,8 @@ def resolve_flip_pairs(pairs: Any, names: Sequence[str], title: str) -> Pairs:
     counts = Counter(index for pair in resolved for index in pair)
     repeated = [index for index, count in counts.items() if count > 1]
     if repeated:
-        raise ValueError(f"{expected}, each in at most one pair, but found {_list(repeated, names)} more than once.")
+        found = ", ".join(f"{index} ({names[index]!r})" for index in repeated)
+        raise ValueError(f"{expected}, each in at most one pair, but found {found} more than once.")
     return tuple(sorted((min(pair), max(pair)) for pair in resolved))
 
 
@@ -381,7 +370,3 @@ def _find_index(item: Any, names: Sequence[str], expected: str) -> int:
 
 def _is_list(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str)
-
-
-def _list(indices: Iterable[int], names: Sequence[str]) -> str:
-    return ", ".join(f"{index} ({names[index]!r})" for index in indices)

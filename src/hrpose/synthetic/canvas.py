@@ -21,19 +21,14 @@ _SHIFT = 4  # fractional bits of a coordinate
 
 
 class Canvas:
-    """An unfinished image.
-
-    Attributes:
-        pixels: (2H, 2W, 3) uint8 RGB.
-        owners: (2H, 2W) uint16, the person and part that a pixel shows (`people.OWNER_STRIDE`); 0 is the scenery.
-        light: (2,) unit vector towards the light, in the plane of the image.
-    """
+    """An unfinished image."""
 
     def __init__(self, pixels: npt.NDArray[np.uint8], light: Floats) -> None:
         size = (pixels.shape[1] * OVERSAMPLING, pixels.shape[0] * OVERSAMPLING)
-        self.pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_LINEAR)
+        self.pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_LINEAR)  # (2H, 2W, 3) RGB
+        # (2H, 2W) the person and part that a pixel shows, see `people.OWNER_STRIDE`; 0 is the scenery
         self.owners = np.zeros(self.pixels.shape[:2], np.uint16)
-        self.light = light
+        self.light = light  # (2,) unit vector towards the light, in the plane of the image
 
     def blur(self, radius: float) -> None:
         """Blur the canvas with a standard deviation of `radius` pixels of the image."""
@@ -41,10 +36,8 @@ class Canvas:
 
     def finish(self) -> npt.NDArray[np.uint8]:
         """Return the image (H, W, 3)."""
-        height, width = self.owners.shape
-        return cv2.resize(self.pixels, (width // OVERSAMPLING, height // OVERSAMPLING), interpolation=cv2.INTER_AREA).astype(
-            np.uint8, copy=False
-        )
+        size = (self.owners.shape[1] // OVERSAMPLING, self.owners.shape[0] // OVERSAMPLING)
+        return cv2.resize(self.pixels, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
 
     def polygon(self, points: Floats, colour: Colour, owner: int) -> None:
         """Fill one polygon (N, 2) with one colour."""
@@ -56,8 +49,7 @@ class Canvas:
         """Paint a rounded, tapered limb from `start` to `end` (2,) with a radius at each end."""
         axis = end - start
         angle = np.arctan2(axis[1], axis[0])
-        turn = np.concatenate([_HALF_CIRCLE + angle, _HALF_CIRCLE + angle + np.pi])
-        circle = np.stack([np.cos(turn), np.sin(turn)], axis=1)
+        circle = _directions(np.concatenate([_HALF_CIRCLE + angle, _HALF_CIRCLE + angle + np.pi]))
         ends = np.repeat(np.stack([end, start]), len(_HALF_CIRCLE), axis=0)
         radius = np.repeat([radii[1], radii[0]], len(_HALF_CIRCLE))[:, None]
         share = SHADES[:, 0, None, None]
@@ -66,8 +58,7 @@ class Canvas:
 
     def hull(self, centres: Floats, radii: Floats, colour: Colour, owner: int) -> None:
         """Paint the convex hull of circles: centres (N, 2), radii (N,)."""
-        turn = np.linspace(0, 2 * np.pi, 12, endpoint=False)
-        circle = np.stack([np.cos(turn), np.sin(turn)], axis=1)
+        circle = _directions(np.linspace(0, 2 * np.pi, 12, endpoint=False))
         points = (centres[:, None] + radii[:, None, None] * circle).reshape(-1, 2)
         outline = cv2.convexHull(points.astype(np.float32))[:, 0].astype(np.float64)
         middle = outline.mean(0)
@@ -77,8 +68,7 @@ class Canvas:
 
     def ellipse(self, centre: Floats, axes: Floats, colour: Colour, owner: int) -> None:
         """Fill an ellipse with half axes (2, 2), one per row."""
-        turn = np.linspace(0, 2 * np.pi, 16, endpoint=False)
-        self.polygon(centre + np.stack([np.cos(turn), np.sin(turn)], axis=1) @ axes, colour, owner)
+        self.polygon(centre + _directions(np.linspace(0, 2 * np.pi, 16, endpoint=False)) @ axes, colour, owner)
 
     def region(self, points: Floats, margin: float) -> tuple[slice, slice]:
         """Return the rows and columns of the canvas around points (N, 2), clipped to the canvas."""
@@ -104,6 +94,11 @@ def to_canvas(points: Floats) -> Floats:
 def to_image(points: Floats) -> Floats:
     """Convert pixels of the canvas to pixels of the image."""
     return (points - (OVERSAMPLING - 1) / 2) / OVERSAMPLING
+
+
+def _directions(angles: Floats) -> Floats:
+    """Return the unit vectors (N, 2) of angles (N,)."""
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
 def _fixed_point(points: Floats) -> npt.NDArray[np.int32]:

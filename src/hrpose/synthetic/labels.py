@@ -14,7 +14,7 @@ import numpy.typing as npt
 from hrpose.skeletons import COCO
 from hrpose.synthetic.canvas import OVERSAMPLING, to_canvas
 from hrpose.synthetic.painting import FACE, head_frame
-from hrpose.synthetic.people import OWNER_STRIDE, Floats, Part, Person
+from hrpose.synthetic.people import OWNER_STRIDE, Floats, Part, Person, find_pixels
 
 # Joint -> the limbs that start or end there, and the parts of the trunk that it is on.
 _ON_LIMB = {
@@ -32,23 +32,14 @@ _MIN_AREA, _MIN_VISIBLE_SHARE = (320, 0.15)  # visible pixels, and share of the 
 
 @dataclass(frozen=True, eq=False)
 class Label:
-    """The label of one person or crowd.
+    """The label of one person or crowd."""
 
-    Attributes:
-        keypoints: (K, 2) pixels of the image, zeros where unlabelled.
-        visibility: (K,) 0 unlabelled, 1 occluded, 2 visible.
-        bbox: xywh, tight around the visible pixels.
-        area: number of visible pixels.
-        runs: COCO's uncompressed run-length encoding: alternating numbers of other and visible pixels, column by column.
-        iscrowd: whether it is a group of people that annotators would not separate.
-    """
-
-    keypoints: Floats
-    visibility: npt.NDArray[np.uint8]
-    bbox: tuple[float, float, float, float]
-    area: int
-    runs: list[int]
-    iscrowd: bool = False
+    keypoints: Floats  # (K, 2) pixels of the image, zeros where unlabelled
+    visibility: npt.NDArray[np.uint8]  # (K,) 0 unlabelled, 1 occluded, 2 visible
+    bbox: tuple[float, float, float, float]  # xywh, tight around the visible pixels
+    area: int  # number of visible pixels
+    runs: list[int]  # COCO's uncompressed run-length encoding: numbers of other and visible pixels in turn, column by column
+    iscrowd: bool = False  # whether it is a group of people that annotators would not separate
 
 
 def label_person(owners: npt.NDArray[np.uint16], person: Person, number: int, painted: int) -> Label | None:
@@ -57,17 +48,17 @@ def label_person(owners: npt.NDArray[np.uint16], person: Person, number: int, pa
     Args:
         owners: (2H, 2W) owners of the finished canvas.
         person: the painted person.
-        number: the number of the person on the canvas.
-        painted: number of image pixels that showed the person before others were painted.
+        number: of the person on the canvas.
+        painted: image pixels that showed the person before others were painted.
     """
     region = label_crowd(owners, number)
     if region is None or region.area < max(_MIN_AREA, _MIN_VISIBLE_SHARE * painted):
         return None if region is None else replace(region, iscrowd=False)
-    shape = (owners.shape[0] // OVERSAMPLING, owners.shape[1] // OVERSAMPLING)
+    size = np.array(owners.shape[::-1]) // OVERSAMPLING
     keypoints, visibility = region.keypoints, region.visibility
     for index, name in enumerate(COCO.keypoint_names):
         point, unobstructed = _locate(person, name)
-        if unobstructed and _inside(point, shape):
+        if unobstructed and ((point >= -0.5) & (point < size - 0.5)).all():
             is_visible = unobstructed == 2 and _shows(owners, point, _allowed(person, name, number), person.stature)
             keypoints[index], visibility[index] = point, 2 if is_visible else 1
     return replace(region, iscrowd=False)
@@ -75,7 +66,7 @@ def label_person(owners: npt.NDArray[np.uint16], person: Person, number: int, pa
 
 def label_crowd(owners: npt.NDArray[np.uint16], number: int) -> Label | None:
     """Return the label of a crowd, the pixels of one number without keypoints, or None if there are no such pixels."""
-    mask = owners[::OVERSAMPLING, ::OVERSAMPLING] // OWNER_STRIDE == number
+    mask = find_pixels(owners, number)
     columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
     if not len(columns):
         return None
@@ -97,16 +88,9 @@ def _locate(person: Person, name: str) -> tuple[Floats, int]:
     if name not in FACE:
         return person.place(name), 2
     shadow, towards = head_frame(person)
-    facing = float(FACE[name] @ towards)
-    if name.endswith("ear"):
-        facing += 0.38
-    return person.place("head") + shadow @ FACE[
-        name
-    ], 2 if facing > _MIN_COSINE_VISIBLE else 1 if facing > _MIN_COSINE_OCCLUDED else 0
-
-
-def _inside(point: Floats, shape: tuple[int, ...]) -> bool:
-    return bool(-0.5 <= point[0] < shape[1] - 0.5 and -0.5 <= point[1] < shape[0] - 0.5)
+    facing = float(FACE[name] @ towards) + (0.38 if name.endswith("ear") else 0.0)
+    visibility = int(facing > _MIN_COSINE_VISIBLE) + int(facing > _MIN_COSINE_OCCLUDED)
+    return person.place("head") + shadow @ FACE[name], visibility
 
 
 def _allowed(person: Person, name: str, number: int) -> list[int]:

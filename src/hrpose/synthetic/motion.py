@@ -13,11 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from hrpose.skeletons import COCO
-from hrpose.synthetic.canvas import OVERSAMPLING, Canvas
+from hrpose.synthetic.canvas import Canvas
 from hrpose.synthetic.labels import Label, label_person
 from hrpose.synthetic.painting import paint_person
 from hrpose.synthetic.people import (
-    OWNER_STRIDE,
     SIDES,
     Body,
     Floats,
@@ -29,6 +28,7 @@ from hrpose.synthetic.people import (
     place_trunk,
     rotation,
     sample_outfit,
+    sample_size,
 )
 from hrpose.synthetic.scene import develop, make_background, paint_clutter
 
@@ -122,17 +122,15 @@ def _draw_frame(canvas: Canvas, walkers: list[_Walker], time: float, seed: int) 
     """Paint all people, the farthest first, and label the visible ones."""
     people = {number: _pose(walker, time) for number, walker in enumerate(walkers, start=1)}
     painted = {}
-    for number, person in people.items():
-        paint_person(canvas, person, number, np.random.default_rng((seed, number)))  # the same print in every frame
-        painted[number] = int((canvas.owners[::OVERSAMPLING, ::OVERSAMPLING] // OWNER_STRIDE == number).sum())
+    for number, person in people.items():  # with the same print in every frame
+        painted[number] = paint_person(canvas, person, number, np.random.default_rng((seed, number)))
     found = {number: label_person(canvas.owners, person, number, painted[number]) for number, person in people.items()}
     labels: dict[int, Label] = {number: label for number, label in found.items() if label is not None}
-    keypoints = [label.keypoints for label in labels.values()]
     return Frame(
         image=develop(canvas.finish(), np.random.default_rng(seed)),  # the same light in every frame
         time=time,
         person_ids=np.array(list(labels), np.int64),
-        keypoints=np.array(keypoints, np.float64).reshape(-1, COCO.num_keypoints, 2),
+        keypoints=np.array([label.keypoints for label in labels.values()], np.float64).reshape(-1, COCO.num_keypoints, 2),
         visibility=np.array([label.visibility for label in labels.values()], np.uint8).reshape(-1, COCO.num_keypoints),
         bbox=np.array([label.bbox for label in labels.values()], np.float64).reshape(-1, 4),
     )
@@ -146,13 +144,7 @@ def _sample_walker(rng: np.random.Generator, image_size: tuple[int, int], number
     ground = height * float(np.interp(nearness, (0, 1), _GROUND))
     to_right = 1.0 if number % 2 == 0 else -1.0
     start = 0.06 * width - (number // 2) * 0.35 * stature
-    size = {
-        "shoulder": rng.uniform(0.095, 0.12),
-        "hip": rng.uniform(0.052, 0.065),
-        "trunk": rng.uniform(0.28, 0.32),
-        "arm": rng.uniform(0.95, 1.05),
-        "leg": rng.uniform(0.85, 0.96),
-    }
+    size = sample_size(rng, arm=(0.95, 1.05), leg=(0.85, 0.96))
     return _Walker(
         outfit=sample_outfit(rng),
         size=size,
@@ -170,8 +162,7 @@ def _pose(walker: _Walker, time: float) -> Person:
     """Return the person at a time in seconds."""
     distance = walker.speed * time
     phase = walker.phase + 2 * np.pi * abs(distance) / _STRIDE
-    bob = 0.012 * np.cos(2 * phase)
-    hips = walker.start + walker.stature * np.array([distance, bob])
+    hips = walker.start + walker.stature * np.array([distance, 0.012 * np.cos(2 * phase)])
     return Person(_body(walker, phase), walker.outfit, hips, walker.stature)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hrpose.synthetic.canvas import Canvas, Colour, to_canvas, to_image
-from hrpose.synthetic.people import OWNER_STRIDE, SIDES, Floats, Part, Person
+from hrpose.synthetic.people import OWNER_STRIDE, SIDES, Floats, Outfit, Part, Person, find_pixels
 
 HEAD_RADII = np.array([0.047, 0.068, 0.056])  # statures: to the side, up, forward
 # Points on the head, in its (left, up, forward) axes scaled to a unit sphere.
@@ -22,20 +22,30 @@ FACE: dict[str, Floats] = {
 _HAIRLINE = np.array([0.0, 0.72, -0.69])
 _CLOTH_PARTS = np.array([Part.CHEST, Part.SKIRT, Part.LEFT_UPPER_ARM, Part.RIGHT_UPPER_ARM])
 
+# joints, radii there in statures, clothes, and number of segments between the trunk and the limb
+_LIMBS: dict[str, tuple[tuple[str, str], tuple[float, float], str, int]] = {
+    "upper_arm": (("shoulder", "elbow"), (0.034, 0.026), "sleeves", 0),
+    "forearm": (("elbow", "wrist"), (0.026, 0.018), "sleeves", 1),
+    "hand": (("wrist", "hand"), (0.018, 0.021), "none", 2),
+    "thigh": (("hip", "knee"), (0.056, 0.037), "legs", 0),
+    "shank": (("knee", "ankle"), (0.039, 0.023), "legs", 1),
+    "foot": (("heel", "toe"), (0.025, 0.019), "shoes", 2),
+}
+
 Layer = tuple[float, Callable[[], None]]
 
 
-def paint_person(canvas: Canvas, person: Person, number: int, rng: np.random.Generator) -> None:
-    """Paint a person, farthest part first, and mark its pixels with `number` (from 1)."""
+def paint_person(canvas: Canvas, person: Person, number: int, rng: np.random.Generator) -> int:
+    """Paint a person, farthest part first, mark its pixels with `number` (from 1), and return their number in the image."""
     first = number * OWNER_STRIDE
     layers = [*_trunk(canvas, person, first), *_head(canvas, person, first)]
-    for side, _ in SIDES:
-        layers += _arm(canvas, person, first, side) + _leg(canvas, person, first, side)
+    layers += [_limb(canvas, person, first, side, limb) for side, _ in SIDES for limb in _LIMBS]
     for _, paint in sorted(layers, key=lambda layer: layer[0]):
         paint()
     hidden = person.outfit.pattern == "print" and person.body.chest[2, 2] < 0  # a print is on the chest, not on the back
     if person.outfit.pattern != "plain" and not hidden:
         _print_cloth(canvas, person, first, rng)
+    return int(find_pixels(canvas.owners, number).sum())
 
 
 def head_frame(person: Person) -> tuple[Floats, Floats]:
@@ -54,62 +64,48 @@ def head_frame(person: Person) -> tuple[Floats, Floats]:
 
 def _trunk(canvas: Canvas, person: Person, first: int) -> list[Layer]:
     unit, wear, joints = person.stature * person.body.thickness, person.outfit, person.body.joints
-    left, right = person.place("left_shoulder"), person.place("right_shoulder")
-    chest, waist, neck = person.place("chest"), person.place("waist"), person.place("neck")
-    hips = np.stack([person.place("left_hip"), person.place("right_hip"), waist])
-    shoulders = np.stack([left, right, chest, waist, neck])
+
+    def hull(names: str, radii: tuple[float, ...], colour: Colour, part: Part) -> Callable[[], None]:
+        centres = np.stack([person.place(name) for name in names.split()])
+        return lambda: canvas.hull(centres, unit * np.array(radii), colour, first + part)
+
+    neck, head, radii = person.place("neck"), person.place("head"), (0.027 * unit, 0.026 * unit)
+    shoulders = ("left_shoulder right_shoulder chest waist neck", (0.034, 0.034, 0.062, 0.056, 0.026))
     layers: list[Layer] = [
-        (
-            joints["chest"][2],
-            lambda: canvas.hull(shoulders, unit * np.array([0.034, 0.034, 0.062, 0.056, 0.026]), wear.shirt, first + Part.CHEST),
-        ),
-        (
-            joints["pelvis"][2] - 0.01,
-            lambda: canvas.hull(hips, unit * np.array([0.052, 0.052, 0.052]), wear.trousers, first + Part.HIPS),
-        ),
+        (joints["chest"][2], hull(*shoulders, wear.shirt, Part.CHEST)),
+        (joints["pelvis"][2] - 0.01, hull("left_hip right_hip waist", (0.052, 0.052, 0.052), wear.trousers, Part.HIPS)),
         (
             (joints["neck"][2] + joints["head"][2]) / 2,
-            lambda: canvas.capsule(neck, person.place("head"), (0.027 * unit, 0.026 * unit), wear.skin * 0.9, first + Part.NECK),
+            lambda: canvas.capsule(neck, head, radii, wear.skin * 0.9, first + Part.NECK),
         ),
     ]
-    if wear.skirt:
-        layers.append(_skirt(canvas, person, first))
-    return layers
+    return [*layers, _skirt(canvas, person, first)] if wear.skirt else layers
 
 
 def _skirt(canvas: Canvas, person: Person, first: int) -> Layer:
-    joints, unit, points, radii = person.body.joints, person.stature * person.body.thickness, [], []
+    joints, length = person.body.joints, person.outfit.skirt
+    circles: list[tuple[Floats, float]] = []
     for side, _ in SIDES:
-        hip, knee, ankle = joints[f"{side}_hip"], joints[f"{side}_knee"], joints[f"{side}_ankle"]
-        points.append(person.project(hip))
-        radii.append(0.054)
-        hem = hip + min(person.outfit.skirt, 1.0) * (knee - hip)
-        if person.outfit.skirt > 1:
-            hem = knee + (person.outfit.skirt - 1) * (ankle - knee)
-            points.append(person.project(knee))
-            radii.append(0.054)
-        points.append(person.project(hem))
-        radii.append(0.05)
+        hip, knee, ankle = (joints[f"{side}_{name}"] for name in ("hip", "knee", "ankle"))
+        if length > 1:
+            circles += [(hip, 0.054), (knee, 0.054), (knee + (length - 1) * (ankle - knee), 0.05)]
+        else:
+            circles += [(hip, 0.054), (hip + length * (knee - hip), 0.05)]
     depth = max(joints["left_knee"][2], joints["right_knee"][2], joints["pelvis"][2]) + 0.02
-    centres, sizes = np.stack(points), unit * np.array(radii)
-    return depth, lambda: canvas.hull(centres, sizes, person.outfit.trousers, first + Part.SKIRT)
+    centres = np.stack([person.project(point) for point, _ in circles])
+    radii = person.stature * person.body.thickness * np.array([radius for _, radius in circles])
+    return depth, lambda: canvas.hull(centres, radii, person.outfit.trousers, first + Part.SKIRT)
 
 
-def _limb(
-    canvas: Canvas,
-    person: Person,
-    names: tuple[str, str],
-    radii: tuple[float, float],
-    colours: tuple[Colour, Colour, float],
-    owner: int,
-) -> Layer:
-    """Return the layer of one segment: skin, with cloth over a first part of it."""
-    start, end = (person.body.joints[name] for name in names)
+def _limb(canvas: Canvas, person: Person, first: int, side: str, limb: str) -> Layer:
+    """Return the layer of a limb: skin, with cloth over a first part of it."""
+    names, radii, clothes, position = _LIMBS[limb]
+    start, end = (person.body.joints[f"{side}_{name}"] for name in names)
     unit = person.stature * person.body.thickness
     depth = float(start[2] + end[2]) / 2
-    skin, cloth, covered = colours
     light = np.clip(1 + depth, 0.75, 1.15)  # nearer limbs are brighter
-    skin, cloth = skin * light, cloth * light
+    skin, cloth, covered = _colours(person.outfit, clothes, position)
+    skin, cloth, owner = skin * light, cloth * light, first + Part[f"{side}_{limb}".upper()]
 
     def paint() -> None:
         if covered < 1:
@@ -123,26 +119,14 @@ def _limb(
     return depth, paint
 
 
-def _arm(canvas: Canvas, person: Person, first: int, side: str) -> list[Layer]:
-    wear = person.outfit
-    upper, fore, hand = (first + Part[f"{side}_{name}".upper()] for name in ("upper_arm", "forearm", "hand"))
-    names = [f"{side}_{name}" for name in ("shoulder", "elbow", "wrist", "hand")]
-    return [
-        _limb(canvas, person, (names[0], names[1]), (0.034, 0.026), (wear.skin, wear.sleeve, wear.sleeves), upper),
-        _limb(canvas, person, (names[1], names[2]), (0.026, 0.018), (wear.skin, wear.sleeve, wear.sleeves - 1), fore),
-        _limb(canvas, person, (names[2], names[3]), (0.018, 0.021), (wear.skin * 1.03, wear.skin, 0.0), hand),
-    ]
-
-
-def _leg(canvas: Canvas, person: Person, first: int, side: str) -> list[Layer]:
-    wear = person.outfit
-    thigh, shank, foot = (first + Part[f"{side}_{name}".upper()] for name in ("thigh", "shank", "foot"))
-    names = [f"{side}_{name}" for name in ("hip", "knee", "ankle", "heel", "toe")]
-    return [
-        _limb(canvas, person, (names[0], names[1]), (0.056, 0.037), (wear.skin, wear.trousers, wear.legs), thigh),
-        _limb(canvas, person, (names[1], names[2]), (0.039, 0.023), (wear.skin, wear.trousers, wear.legs - 1), shank),
-        _limb(canvas, person, (names[3], names[4]), (0.025, 0.019), (wear.shoes, wear.shoes, 0.0), foot),
-    ]
+def _colours(wear: Outfit, clothes: str, position: int) -> tuple[Colour, Colour, float]:
+    """Return the colours of skin and cloth of a limb, and the share of its length with cloth; shoes are painted like skin."""
+    if clothes == "sleeves":
+        return wear.skin, wear.sleeve, wear.sleeves - position
+    if clothes == "legs":
+        return wear.skin, wear.trousers, wear.legs - position
+    bare = wear.shoes if clothes == "shoes" else wear.skin * 1.03
+    return bare, bare, 0.0
 
 
 def _head(canvas: Canvas, person: Person, first: int) -> list[Layer]:
@@ -235,23 +219,20 @@ def _print_cloth(canvas: Canvas, person: Person, first: int, rng: np.random.Gene
     axes = person.body.chest[:2, :2].T
     left, up = offsets @ axes[0], offsets @ axes[1]
     period = person.stature * rng.uniform(0.05, 0.12)
-    marked = _pattern(person.outfit.pattern, left / period, up / period)
+    marked = _PATTERNS[person.outfit.pattern](left / period, up / period)
     region = canvas.pixels[rows, columns]
     x, y = x[marked], y[marked]
     brightness = region[y, x].max(axis=1, keepdims=True) / max(float(person.outfit.shirt.max()), 1.0)
     region[y, x] = np.clip(person.outfit.second * brightness, 0, 255).astype(np.uint8)
 
 
-def _pattern(kind: str, left: Floats, up: Floats) -> npt.NDArray[np.bool_]:
-    if kind == "stripes":
-        return np.asarray(left % 1 < 0.45)
-    if kind == "hoops":
-        return np.asarray(up % 1 < 0.5)
-    if kind == "checks":
-        return np.asarray((left % 1 < 0.5) ^ (up % 1 < 0.5))
-    if kind == "dots":
-        return np.asarray((left % 1 - 0.5) ** 2 + (up % 1 - 0.5) ** 2 < 0.09)
-    return np.asarray(left**2 + (up * 1.2) ** 2 < 0.6)
+_PATTERNS: dict[str, Callable[[Floats, Floats], npt.NDArray[np.bool_]]] = {  # of positions in periods
+    "stripes": lambda left, up: left % 1 < 0.45,
+    "hoops": lambda left, up: up % 1 < 0.5,
+    "checks": lambda left, up: (left % 1 < 0.5) ^ (up % 1 < 0.5),
+    "dots": lambda left, up: (left % 1 - 0.5) ** 2 + (up % 1 - 0.5) ** 2 < 0.09,
+    "print": lambda left, up: left**2 + (up * 1.2) ** 2 < 0.6,
+}
 
 
 def _cross(a: Floats, b: Floats) -> Floats:

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from hrpose.synthetic.canvas import Colour
+from hrpose.synthetic.canvas import OVERSAMPLING, Colour
 
 Floats = npt.NDArray[np.float64]
 Range = tuple[float, float]
@@ -55,23 +55,20 @@ TRUNKS: Mapping[str, tuple[float, tuple[Range, Range, Range]]] = {
 OWNER_STRIDE = 32  # owner of a pixel = OWNER_STRIDE * number of the person (from 1) + Part
 
 
+def find_pixels(owners: npt.NDArray[np.uint16], number: int) -> npt.NDArray[np.bool_]:
+    """Return which pixels of the image (H, W) show a person, from the owners (2H, 2W) of the canvas."""
+    return np.asarray(owners[::OVERSAMPLING, ::OVERSAMPLING] // OWNER_STRIDE == number)
+
+
 @dataclass(frozen=True, eq=False)
 class Body:
-    """A posture in the view frame.
+    """A posture in the view frame."""
 
-    Attributes:
-        joints: name -> (3,) position in statures.
-        head: (3, 3), its columns are the left, up and forward axes of the head.
-        chest: (3, 3), its columns are the left, up and forward axes of the chest.
-        thickness: factor on the radii of trunk and limbs.
-        head_size: factor on the radii of the head (children have larger heads).
-    """
-
-    joints: dict[str, Floats]
-    head: Floats
-    chest: Floats
-    thickness: float
-    head_size: float
+    joints: dict[str, Floats]  # name -> (3,) position in statures
+    head: Floats  # (3, 3), its columns are the left, up and forward axes of the head
+    chest: Floats  # (3, 3), its columns are the left, up and forward axes of the chest
+    thickness: float  # factor on the radii of trunk and limbs
+    head_size: float  # factor on the radii of the head (children have larger heads)
 
 
 def rotation(axis: int, degrees: float) -> Floats:
@@ -87,23 +84,27 @@ def rotation(axis: int, degrees: float) -> Floats:
 def sample_body(rng: np.random.Generator) -> Body:
     """Sample proportions, a posture and a heading."""
     child = rng.random() < 0.15
-    size = {
-        "shoulder": rng.uniform(0.095, 0.12) * (0.9 if child else 1.0),
-        "hip": rng.uniform(0.052, 0.065),
-        "trunk": rng.uniform(0.28, 0.32),
-        "arm": rng.uniform(0.92, 1.08),
-        "leg": rng.uniform(0.82, 0.96) * (0.88 if child else 1.0),
-    }
+    size = sample_size(rng, arm=(0.92, 1.08), leg=(0.82, 0.96))
+    if child:
+        size = {**size, "shoulder": 0.9 * size["shoulder"], "leg": 0.88 * size["leg"]}
     bend, lean, turn = _draw_within(rng, _choose(rng, TRUNKS)[1])
     view = rotation(2, rng.normal(0, 4)) @ rotation(0, rng.normal(4, 8)) @ rotation(1, _sample_heading(rng))
     chest = view @ rotation(0, bend) @ rotation(2, lean) @ rotation(1, turn)
     nod = rng.uniform(-15, 25) - 0.5 * max(bend - 20, 0)
     head = chest @ rotation(1, rng.normal(0, 18)) @ rotation(0, nod) @ rotation(2, rng.normal(0, 7))
     joints = place_trunk(view, chest, head, size)
-    _add_arms(joints, rng, chest, size)
+    for side, _ in SIDES:
+        angles = _draw_within(rng, _choose(rng, ARMS)[1])
+        place_arm(joints, side, chest, size["arm"], (*angles, rng.uniform(-10, 35)))
     _add_legs(joints, rng, view, size)
     thickness, head_size = rng.uniform(1.2, 1.6), rng.uniform(1.4, 1.6) * (1.12 if child else 1.0)
     return face_down(Body(joints, head, chest, float(thickness), float(head_size)))
+
+
+def sample_size(rng: np.random.Generator, *, arm: Range, leg: Range) -> dict[str, float]:
+    """Sample half the widths of shoulders and hips and the length of the trunk in statures, and factors on arms and legs."""
+    ranges = {"shoulder": (0.095, 0.12), "hip": (0.052, 0.065), "trunk": (0.28, 0.32), "arm": arm, "leg": leg}
+    return {name: rng.uniform(low, high) for name, (low, high) in ranges.items()}
 
 
 def face_down(body: Body) -> Body:
@@ -136,22 +137,19 @@ def _draw_within(rng: np.random.Generator, ranges: Sequence[Range]) -> list[floa
 
 def place_trunk(view: Floats, chest: Floats, head: Floats, size: Mapping[str, float]) -> dict[str, Floats]:
     """Place pelvis, waist, chest, neck, head, shoulders and hips, in the view frame with y up."""
-    joints = {"pelvis": np.zeros(3)}
-    joints["waist"] = view @ np.array([0, 0.08, 0.0])
-    joints["chest"] = joints["waist"] + chest @ np.array([0, size["trunk"] - 0.15, 0.0])
-    neck = joints["waist"] + chest @ np.array([0, size["trunk"] - 0.06, 0.0])
-    joints["neck"] = neck
-    joints["head"] = neck + 0.035 * chest[:, 1] + 0.095 * head[:, 1] + 0.012 * head[:, 2]
+    waist = view @ np.array([0, 0.08, 0.0])
+    neck = waist + chest @ np.array([0, size["trunk"] - 0.06, 0.0])
+    joints = {
+        "pelvis": np.zeros(3),
+        "waist": waist,
+        "chest": waist + chest @ np.array([0, size["trunk"] - 0.15, 0.0]),
+        "neck": neck,
+        "head": neck + 0.035 * chest[:, 1] + 0.095 * head[:, 1] + 0.012 * head[:, 2],
+    }
     for side, sign in SIDES:
         joints[f"{side}_shoulder"] = neck + chest @ np.array([sign * size["shoulder"], -0.025, 0])
         joints[f"{side}_hip"] = view @ np.array([sign * size["hip"], 0, 0])
     return joints
-
-
-def _add_arms(joints: dict[str, Floats], rng: np.random.Generator, chest: Floats, size: Mapping[str, float]) -> None:
-    for side, _ in SIDES:
-        angles = _draw_within(rng, _choose(rng, ARMS)[1])
-        place_arm(joints, side, chest, size["arm"], (*angles, rng.uniform(-10, 35)))
 
 
 def _add_legs(joints: dict[str, Floats], rng: np.random.Generator, view: Floats, size: Mapping[str, float]) -> None:
@@ -165,10 +163,10 @@ def _add_legs(joints: dict[str, Floats], rng: np.random.Generator, view: Floats,
 
 
 def place_arm(joints: dict[str, Floats], side: str, chest: Floats, length: float, angles: Sequence[float]) -> None:
-    """Add elbow, wrist and hand of one side to the joints of the trunk, in the view frame with y up.
+    """Add elbow, wrist and hand of one side to the joints of the trunk, in place, in the view frame with y up.
 
     Args:
-        joints: extended in place.
+        joints: name -> (3,) position in statures.
         side: "left" or "right".
         chest: (3, 3) axes of the chest.
         length: factor on the mean length of an arm.
@@ -185,14 +183,9 @@ def place_arm(joints: dict[str, Floats], side: str, chest: Floats, length: float
 
 
 def place_leg(joints: dict[str, Floats], side: str, view: Floats, length: float, angles: Sequence[float]) -> None:
-    """Add knee, ankle, toe and heel of one side to the joints of the trunk, in the view frame with y up.
+    """Add knee, ankle, toe and heel of one side like `place_arm`.
 
-    Args:
-        joints: extended in place.
-        side: "left" or "right".
-        view: (3, 3) axes of the body.
-        length: factor on the mean length of a leg.
-        angles: degrees: forward swing of the thigh, spread, bend of the knee, outward turn of the foot.
+    The degrees are: forward swing of the thigh, spread, bend of the knee, outward turn of the foot.
     """
     swing, spread, knee, outward = angles
     sign = dict(SIDES)[side]
@@ -204,28 +197,14 @@ def place_leg(joints: dict[str, Floats], side: str, view: Floats, length: float,
     joints[f"{side}_heel"] = joints[f"{side}_ankle"] + shank @ np.array([0, -0.03, -0.022])
 
 
-class Part(IntEnum):
-    """The painted parts of a person."""
-
-    HEAD = 0
-    HAIR = 1
-    NECK = 2
-    CHEST = 3
-    HIPS = 4
-    SKIRT = 5
-    LEFT_UPPER_ARM = 6
-    LEFT_FOREARM = 7
-    LEFT_HAND = 8
-    RIGHT_UPPER_ARM = 9
-    RIGHT_FOREARM = 10
-    RIGHT_HAND = 11
-    LEFT_THIGH = 12
-    LEFT_SHANK = 13
-    LEFT_FOOT = 14
-    RIGHT_THIGH = 15
-    RIGHT_SHANK = 16
-    RIGHT_FOOT = 17
-
+Part = IntEnum(
+    "Part",
+    "HEAD HAIR NECK CHEST HIPS SKIRT "
+    "LEFT_UPPER_ARM LEFT_FOREARM LEFT_HAND RIGHT_UPPER_ARM RIGHT_FOREARM RIGHT_HAND "
+    "LEFT_THIGH LEFT_SHANK LEFT_FOOT RIGHT_THIGH RIGHT_SHANK RIGHT_FOOT",
+    start=0,
+)
+"""The painted parts of a person."""
 
 SKINS = np.array([(246, 214, 190), (232, 190, 160), (212, 162, 124), (176, 122, 84), (128, 84, 56), (88, 58, 42)], float)
 HAIRS = np.array(

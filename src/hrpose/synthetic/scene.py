@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from hrpose.synthetic.canvas import OVERSAMPLING, Canvas, Colour
+from hrpose.synthetic.canvas import Canvas, Colour
 from hrpose.synthetic.labels import Label, label_crowd, label_person
 from hrpose.synthetic.painting import paint_person
-from hrpose.synthetic.people import OWNER_STRIDE, Floats, Person, sample_body, sample_cloth, sample_outfit, sample_skin
+from hrpose.synthetic.people import Floats, Person, sample_body, sample_cloth, sample_outfit, sample_skin
 
 _NUM_PEOPLE = np.array([0.04, 0.18, 0.26, 0.30, 0.22])  # probability of 0, 1, 2, ... people of full size
 _PROB_OCCLUDER, _PROB_CROWD, _PROB_DISTANT = 0.2, 0.04, 0.07
@@ -23,19 +23,12 @@ SCENERY = 0  # the owner of pixels that show no person
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """An image and its labels.
+    """An image and its labels."""
 
-    Attributes:
-        image: (H, W, 3) uint8 RGB.
-        owners: (2H, 2W) uint16, the person and part that a canvas pixel shows (see `people.OWNER_STRIDE`).
-        people: number -> person, for all people outside crowds.
-        labels: number -> label, for all visible people; a crowd has one label.
-    """
-
-    image: npt.NDArray[np.uint8]
-    owners: npt.NDArray[np.uint16]
-    people: dict[int, Person]
-    labels: dict[int, Label]
+    image: Image  # (H, W, 3) RGB
+    owners: npt.NDArray[np.uint16]  # (2H, 2W) the person and part that a canvas pixel shows, see `people.OWNER_STRIDE`
+    people: dict[int, Person]  # by number, all people outside crowds
+    labels: dict[int, Label]  # by number, all visible people; a crowd has one label
 
 
 def draw_scene(rng: np.random.Generator, size: tuple[int, int]) -> Scene:
@@ -63,8 +56,7 @@ def _paint_people(canvas: Canvas, people: dict[int, Person], rng: np.random.Gene
     occluded = int(rng.choice(list(people))) if people and rng.random() < _PROB_OCCLUDER else None
     painted = {}
     for number, person in people.items():
-        paint_person(canvas, person, number, rng)
-        painted[number] = int((canvas.owners[::OVERSAMPLING, ::OVERSAMPLING] // OWNER_STRIDE == number).sum())
+        painted[number] = paint_person(canvas, person, number, rng)
         if number == occluded:
             paint_occluder(canvas, rng, size)
     return painted

@@ -11,10 +11,10 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context, parent_process
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -37,21 +37,7 @@ _PROB_LANDSCAPE = 0.75
 _PROB_DUPLICATE, _MEAN_FALSE_POSITIVES = 0.15, 1.2  # per person; per image
 
 
-@dataclass(frozen=True)
-class _Job:
-    """One image to draw."""
-
-    file: Path
-    image_id: int
-    seed: int
-    image_size: tuple[int, int]  # width, height
-
-
-class _Drawn(NamedTuple):
-    """Size and labels of an image on disk."""
-
-    image_size: tuple[int, int]
-    labels: list[Label]
+Drawn: TypeAlias = tuple[tuple[int, int], list[Label]]  # (width, height) and labels of an image on disk
 
 
 def write_dataset(
@@ -83,13 +69,13 @@ def write_dataset(
         return Path(folder)
     _refuse_foreign(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
+    unfinished = target.with_name(f".{target.name}.partial-{os.getpid()}")
+    shutil.rmtree(unfinished, ignore_errors=True)
     try:
-        _write_all(partial, arguments)
-        _take_place(partial, target)
+        _write_all(unfinished, arguments)
+        _take_place(unfinished, target)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(unfinished, ignore_errors=True)
     return Path(folder)
 
 
@@ -129,15 +115,14 @@ def _refuse_foreign(target: Path) -> None:
         )
 
 
-def _take_place(partial: Path, target: Path) -> None:
+def _take_place(unfinished: Path, target: Path) -> None:
     """Rename the finished folder to `target`; an earlier dataset is removed afterwards."""
+    old = target.with_name(f".{target.name}.old-{os.getpid()}")
     if target.exists():
-        old = target.with_name(f".{target.name}.old-{os.getpid()}")
         target.rename(old)
-        partial.rename(target)
+    unfinished.rename(target)
+    if old.exists():
         shutil.rmtree(old)
-    else:
-        partial.rename(target)
 
 
 def _annotation_files(folder: Path) -> list[Path]:
@@ -147,15 +132,15 @@ def _annotation_files(folder: Path) -> list[Path]:
 def _write_all(folder: Path, arguments: dict[str, Any]) -> None:
     for name in ("annotations", "train2017", "val2017", "person_detection_results"):
         (folder / name).mkdir(parents=True)
-    jobs = [
-        _Job(folder / f"{split}2017" / f"{number:012d}.jpg", number, arguments["seed"], tuple(arguments["image_size"]))
+    files = [
+        folder / f"{split}2017" / f"{number:012d}.jpg"
         for split, first in _FIRST_ID.items()
         for number in range(first, first + arguments[f"num_{split}"])
     ]
     drawn = {}
-    with show_progress("Drawing people", len(jobs), "images") as advance:
-        for job, result in zip(jobs, _draw_all(jobs), strict=True):
-            drawn[job.file] = result
+    with show_progress("Drawing people", len(files), "images") as advance:
+        for file, result in zip(files, _draw_all(files, arguments["seed"], tuple(arguments["image_size"])), strict=True):
+            drawn[file] = result
             advance()
     for split, file in zip(_FIRST_ID, _annotation_files(folder), strict=True):
         content = _to_coco({path: image for path, image in drawn.items() if path.parent.name == f"{split}2017"})
@@ -165,14 +150,15 @@ def _write_all(folder: Path, arguments: dict[str, Any]) -> None:
     (folder / MARKER).write_text(dumps(arguments))
 
 
-def _draw_all(jobs: Sequence[_Job]) -> Iterator[_Drawn]:
+def _draw_all(files: Sequence[Path], seed: int, image_size: tuple[int, int]) -> Iterator[Drawn]:
+    draw = partial(_draw, seed=seed, image_size=image_size)
     num_workers = min(len(os.sched_getaffinity(0)), 16)
-    if len(jobs) < _MIN_POOL_IMAGES or num_workers < 2:
-        yield from map(_draw, jobs)
+    if len(files) < _MIN_POOL_IMAGES or num_workers < 2:
+        yield from map(draw, files)
         return
     with ProcessPoolExecutor(num_workers, get_context("spawn"), initializer=_start_worker) as pool:
         with _signals_blocked():  # the workers start here
-            drawn = pool.map(_draw, jobs, chunksize=8)
+            drawn = pool.map(draw, files, chunksize=8)
         yield from drawn
 
 
@@ -202,18 +188,18 @@ def _leave_with_parent() -> None:
     os._exit(1)
 
 
-def _draw(job: _Job) -> _Drawn:
-    """Draw one image, write it, and return its labels, which depend on the seed and the image id only."""
-    rng = np.random.default_rng((job.seed, job.image_id))
-    size = job.image_size if rng.random() < _PROB_LANDSCAPE else job.image_size[::-1]
+def _draw(file: Path, seed: int, image_size: tuple[int, int]) -> Drawn:
+    """Draw one image, write it, and return its labels, which depend on the seed and the image id, its name, only."""
+    rng = np.random.default_rng((seed, int(file.stem)))
+    size = image_size if rng.random() < _PROB_LANDSCAPE else image_size[::-1]
     scene = draw_scene(rng, size)
     quality = int(rng.integers(60, 96))
     _, data = cv2.imencode(".jpg", scene.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    job.file.write_bytes(data.tobytes())
-    return _Drawn(size, list(scene.labels.values()))
+    file.write_bytes(data.tobytes())
+    return size, list(scene.labels.values())
 
 
-def _to_coco(drawn: dict[Path, _Drawn]) -> dict[str, Any]:
+def _to_coco(drawn: dict[Path, Drawn]) -> dict[str, Any]:
     images, annotations = [], []
     for file, (size, labels) in drawn.items():
         image_id = int(file.stem)
@@ -259,18 +245,17 @@ def detect_people(images: Sequence[dict[str, Any]], annotations: Sequence[dict[s
     Boxes are inexact, some people are detected twice or not at all, and some boxes contain no person. People with few labelled
     keypoints are missed more often; the larger the error of a box, the lower its score.
     """
-    boxes: dict[int, list[Floats]] = {image["id"]: [] for image in images}
-    hard: dict[int, list[float]] = {image["id"]: [] for image in images}
+    people: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in images}
     for annotation in annotations:
         if not annotation["iscrowd"]:
-            boxes[annotation["image_id"]].append(np.array(annotation["bbox"]))
-            hard[annotation["image_id"]].append(1.0 if annotation["num_keypoints"] < 6 else 0.0)
+            people[annotation["image_id"]].append(annotation)
     rows = []
     for image in images:
         rng = np.random.default_rng((seed, image["id"]))
         size = np.array([image["width"], image["height"]], float)
         found: list[tuple[Floats, float]] = []
-        for bbox, difficulty in zip(boxes[image["id"]], hard[image["id"]], strict=True):
+        for annotation in people[image["id"]]:
+            bbox, difficulty = np.array(annotation["bbox"]), 1.0 if annotation["num_keypoints"] < 6 else 0.0
             if rng.random() > 0.03 + 0.35 * difficulty:
                 found.append(_jitter(rng, bbox, 0.035 + 0.05 * difficulty, size))
             if rng.random() < _PROB_DUPLICATE:

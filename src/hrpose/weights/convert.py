@@ -119,6 +119,7 @@ def _checked_target(file: str | Path, form: str, *, overwrite: bool) -> Path:
 
 def _write(path: Path, official: Mapping[str, Tensor], form: WeightForm, keypoint_names: Sequence[str] | None) -> None:
     """Write tensors with official names; the file appears when it is complete."""
+    _check_form(form, official)
     tensors = {_rename(name, official, form): value.detach().cpu().contiguous() for name, value in official.items()}
     names = list(keypoint_names) if keypoint_names else None
     with write_atomically(path) as partial:
@@ -131,23 +132,27 @@ def _write(path: Path, official: Mapping[str, Tensor], form: WeightForm, keypoin
                 torch.save(_wrapped(tensors, form, names), stream)
 
 
-def _rename(name: str, official: Mapping[str, Tensor], form: WeightForm) -> str:
-    """Return the name of a tensor in a format, or raise WeightsError if the format does not support the network."""
-    in_parts = any(other.startswith("head.") for other in official)
-    if form == "official" and in_parts:
+def _check_form(form: WeightForm, official: Mapping[str, Tensor]) -> None:
+    """Raise WeightsError if a format does not support the network of some tensors."""
+    if form == "official" and any(name.startswith("head.") for name in official):
         raise WeightsError(
-            f"Expected an HRNet or SimpleBaseline for form=official, but the network has another head ({name}, ...). Set "
-            "form=mmpose or form=hrpose."
+            f"Expected an HRNet or SimpleBaseline for form=official, but the network has another head ({next(iter(official))}, "
+            "...). Set form=mmpose or form=hrpose."
         )
     if form == "mmpose" and "hg.0.hg.0.0.0.conv1.weight" in official:
         raise WeightsError(
             "Expected a network of MMPose for form=mmpose, but the hourglass is of DarkPose, which differs from MMPose's. Set "
             "form=official or form=hrpose."
         )
-    if form == "mmpose" and any(other.startswith(HEADS) for other in official):
+    if form == "mmpose" and any(name.startswith(HEADS) for name in official):
         raise WeightsError(
             "Expected a network of MMPose 1.x for form=mmpose, but got HigherHRNet. Set form=official or form=hrpose."
         )
+
+
+def _rename(name: str, official: Mapping[str, Tensor], form: WeightForm) -> str:
+    """Return the name of a tensor in a format."""
+    in_parts = any(other.startswith("head.") for other in official)
     if name.startswith("head.") or form == "official":
         part = "net." if form == "hrpose" else ""
     elif form == "mmpose":

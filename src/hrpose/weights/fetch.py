@@ -39,15 +39,16 @@ def fetch_weights(name_or_url: str, *, cache_dir: str | Path | None = None, atte
     name, url, file = _locate(name_or_url, cache_dir)
     file.parent.mkdir(parents=True, exist_ok=True)
     with _alone(file):
-        if file.is_file() and not _is_damaged(file):
+        digest = digest_of(name)
+        if file.is_file() and (digest is None or digest_of_file(file, "sha256").startswith(digest)):
             return file
         if url is None:
-            raise FileNotFoundError(say_by_hand(PUBLISHED[name], file))
+            raise FileNotFoundError(say_by_hand(name, file))
         file.unlink(missing_ok=True)
         logger.info("Downloading %s to %s; at most %d attempts of %.0f s without an answer.", url, file, attempts, _TIMEOUT)
         try:
             with progress_bars() as report_for:
-                checksum = f"sha256:{digest}" if (digest := digest_of(name)) else None
+                checksum = f"sha256:{digest}" if digest else None
                 fetch(url, file, checksum=checksum, attempts=attempts, backoff=backoff, timeout=_TIMEOUT, report=report_for(name))
             _refuse_page(file, url)
         except DownloadError as error:
@@ -66,7 +67,7 @@ def _locate(name_or_url: str, cache_dir: str | Path | None) -> tuple[str, str | 
     """Return the name of a file, its URL if it has one, and its path in the cache."""
     published = find_published(name_or_url)
     if published is not None:
-        return published.name, published.url, cached_file(published.name, cache_dir)
+        return published, PUBLISHED[published], cached_file(published, cache_dir)
     if not is_address(name_or_url):
         raise ValueError(
             "Expected the name of a published weight file (see docs/weights.md) or a URL that begins with https://, but got "
@@ -77,11 +78,6 @@ def _locate(name_or_url: str, cache_dir: str | Path | None) -> tuple[str, str | 
         raise ValueError(f"Expected a URL that ends in the name of a weight file (.pth, .safetensors), but got {name_or_url}.")
     folder = hashlib.sha256(name_or_url.encode()).hexdigest()[:8]  # two URLs can end in the same file name
     return name, name_or_url, cached_file(f"{folder}/{name}", cache_dir)
-
-
-def _is_damaged(file: Path) -> bool:
-    digest = digest_of(file.name)
-    return digest is not None and not digest_of_file(file, "sha256").startswith(digest)
 
 
 def _refuse_page(file: Path, url: str) -> None:

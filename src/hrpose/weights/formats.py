@@ -50,14 +50,11 @@ class Form:
 
     def official_names(self, names: Iterable[str]) -> dict[str, str]:
         """Return the official names of the names that are used; the prefix "head." is kept for heads without official name."""
-        renamed = {name: new for name in names if (new := self._replace_prefix(name)) is not None}
+        renamed: dict[str, str] = {}
+        for name in (name for name in names if not _COUNTERS.search(name)):
+            if (old := next(filter(name.startswith, self.prefixes), None)) is not None:
+                renamed[name] = official_name(self.prefixes[old] + name.removeprefix(old))
         return _join_parted_head(renamed) if self.parted else renamed
-
-    def _replace_prefix(self, name: str) -> str | None:
-        for old, new in self.prefixes.items():
-            if name.startswith(old) and not _COUNTERS.search(name):
-                return official_name(new + name.removeprefix(old))
-        return None
 
 
 # prefixes of MMPose; SimCC and integral regression have deconvolutions and final layer in a nested head

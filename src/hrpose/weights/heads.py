@@ -7,7 +7,7 @@ no keypoint names, 17 keypoints are assumed to be COCO's, 16 MPII's, 26 and 136 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -55,24 +55,22 @@ class KeypointMatch:
             return None
         if first < 0 or (first and not name.startswith("deconv_layers.")):
             return None
+
+        def rows(indices: Iterable[int], total: int) -> list[int]:
+            if higher is None:  # the channels of a keypoint are adjacent
+                return [index * channels + channel for index in indices for channel in range(channels)]
+            return [first + channel * total + index for index in indices for channel in range(channels)]
+
         merged[:first] = source[:first].to(merged)
-        for index, file_index in self.taken.items():
-            for channel in range(channels):
-                if higher is None:
-                    to, of = index * channels + channel, file_index * channels + channel
-                else:
-                    to = first + channel * num_keypoints + index
-                    of = first + channel * self.num_file_keypoints + file_index
-                merged[to] = source[of].to(merged)
+        merged[rows(self.taken, num_keypoints)] = source[rows(self.taken.values(), self.num_file_keypoints)].to(merged)
         return merged.movedim(0, dim)
 
 
 def keypoint_dim(name: str, tensor: Tensor) -> int | None:
     """Return the dimension of the keypoint channels of a tensor; None if there is none."""
-    for prefix, dim in _KEYPOINT_DIMS.items():
-        if name.startswith(prefix):
-            return dim if tensor.dim() > dim else None
-    return 0 if _HIGHER_HRNET.match(name) else None
+    dims = (dim for prefix, dim in _KEYPOINT_DIMS.items() if name.startswith(prefix))
+    dim = next(dims, 0 if _HIGHER_HRNET.match(name) else None)
+    return dim if dim is not None and tensor.dim() > dim else None
 
 
 def match_keypoints(

@@ -158,10 +158,7 @@ def _first(names: Sequence[str]) -> str:
 
 def _own_name(name: str, expected: Mapping[str, Tensor]) -> str:
     """Return the network's name of a tensor with an official name; it may have the prefix `backbone.` or `head.`."""
-    for prefix in ("", "backbone.", "head."):
-        if prefix + name in expected:
-            return prefix + name
-    return name
+    return next((prefix + name for prefix in ("", "backbone.", "head.") if prefix + name in expected), name)
 
 
 @dataclass(frozen=True)

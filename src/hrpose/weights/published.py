@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -80,27 +79,16 @@ _BY_HAND = (
 _DIGEST = re.compile(r"-([0-9a-f]{8,64})(?:_\d{8})?(?=\.[a-z.]+$)")
 
 
-@dataclass(frozen=True)
-class PublishedFile:
-    """A weight file that its authors have published."""
-
-    name: str  # of the file
-    url: str | None  # of the file; None if it must be downloaded manually from `HRNET_PAGE`
-
-
-PUBLISHED = {
-    **{name: PublishedFile(name, f"{folder}/{name}") for folder, names in _DIRECT.items() for name in names},
-    **{name: PublishedFile(name, None) for name in _BY_HAND},
+PUBLISHED: dict[str, str | None] = {
+    **{name: f"{folder}/{name}" for folder, names in _DIRECT.items() for name in names},
+    **dict.fromkeys(_BY_HAND),
 }
-"""All known files by name."""
+"""The URL of each known file by its name; None if it must be downloaded manually from `HRNET_PAGE`."""
 
 
-def find_published(name: str) -> PublishedFile | None:
-    """Return a published file by its name, its name without digest, date and suffix, or its URL; None if unknown."""
-    for file in PUBLISHED.values():
-        if name in (file.name, shorten(file.name), file.url):
-            return file
-    return None
+def find_published(name: str) -> str | None:
+    """Return the name of a file, which may be without digest, date and suffix, or its URL; None if unknown."""
+    return next((file for file, url in PUBLISHED.items() if name in (file, shorten(file), url)), None)
 
 
 def shorten(name: str) -> str:
@@ -131,6 +119,6 @@ def cached_file(name: str, cache_dir: Path | str | None = None) -> Path:
     return Path(home) / "weights" / name
 
 
-def say_by_hand(file: PublishedFile, place: Path) -> str:
+def say_by_hand(name: str, place: Path) -> str:
     """Describe how to download a file without direct URL."""
-    return f"{file.name} has no direct URL. Download it from {HRNET_PAGE}, and save it as {place} or give its path."
+    return f"{name} has no direct URL. Download it from {HRNET_PAGE}, and save it as {place} or give its path."
