@@ -389,3 +389,33 @@ def test_a_factor_that_is_not_positive_is_refused(factor):
 def test_a_factor_for_a_network_without_a_head_is_refused():
     with pytest.raises(ValueError, match="head_modules"):
         PoseModule(nn.Conv2d(3, 3, 1), CODEC, HeatmapMSELoss(), SKELETON, backbone_factor=0.1)
+
+
+class OwnNet(nn.Conv2d):
+    """A network of one layer, without parts that are compiled alone."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return super().forward(images)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # within torch.compile
+@pytest.mark.parametrize(
+    ("net", "num_graphs"), [(HRNet(width=4, num_keypoints=3, **SMALL_NET), 8), (OwnNet(3, 3, 1, stride=4), 1)]
+)
+def test_only_training_batches_of_one_size_are_compiled(tmp_path, monkeypatch, net, num_graphs) -> None:
+    graphs = []
+
+    def count(graph, inputs):
+        graphs.append(graph)
+        return graph
+
+    compile_module = nn.Module.compile
+    monkeypatch.setattr(nn.Module, "compile", lambda module, **options: compile_module(module, backend=count, **options))
+    whole, part = make_batch(), {name: value[:2] for name, value in make_batch().items()}
+    module = make_module(net, compile=True, metrics={"gt": make_metric()})
+    names = list(module.state_dict())
+    trainer = quiet_trainer(default_root_dir=tmp_path, max_epochs=2, num_sanity_val_steps=1)
+    loaders = [DataLoader([whole, whole, part], batch_size=None), DataLoader([whole, part], batch_size=None)]
+    trainer.fit(module, *loaders)
+    assert len(graphs) == num_graphs
+    assert list(module.state_dict()) == names

@@ -1,8 +1,9 @@
-"""Time one network on the CPU with every installed engine, and compare its heatmaps and keypoints with those of torch.
+"""Time one network with every installed engine, and compare its heatmaps and keypoints with those of torch.
 
 python scripts/benchmarks/inference.py                                    HRNet-W32 256x192, batch size 1
 python scripts/benchmarks/inference.py experiment=w48_384x288 --batch-size 8
 python scripts/benchmarks/inference.py experiment=tiny --weights best.ckpt --engines channels_last openvino
+python scripts/benchmarks/inference.py --device cuda --batch-size 128
 
 Overrides select the network and the codec, as in `hrpose fit`. Compare only ratios within one run.
 """
@@ -41,9 +42,10 @@ TITLES = {
     "onnxruntime": "onnxruntime fp32",
     "openvino": "OpenVINO fp32",
     "bf16": "torch bf16, channels_last",
+    "bf16_graphs": "torch bf16, compiled, CUDA graphs",
     "openvino_bf16": "OpenVINO bf16",
 }
-HALF = ("bf16", "openvino_bf16")
+HALF = ("bf16", "bf16_graphs", "openvino_bf16")
 _NUM_CALLS = 5  # calls per engine and turn
 _NUM_WARM_UP = 2  # calls that are not counted, because threads and weights of the previous engine are still in the caches
 Row = dict[str, Any]
@@ -61,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
     parser.add_argument("--weights", help="weights of the network; random by default")
     parser.add_argument("--batch-size", type=int, default=1, help="crops per batch")
     parser.add_argument("--repeats", type=int, default=10, help="turns; the fastest call of each engine counts")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=int, help="threads of torch; all cores by default")
     parser.add_argument(
         "--engines",
@@ -74,8 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
     cfg = compose("fit", options.overrides)
     codec: Codec = build(cfg.codec)
     net = build_network(cfg.model, codec, options.weights)
-    engines = options.engines or installed_engines()
-    rows = compare(net, codec, engines, options.batch_size, options.repeats)
+    engines = options.engines or installed_engines(options.device)
+    rows = compare(net.to(options.device), codec, engines, options.batch_size, options.repeats)
     width, height = codec.input_size
     table = Table(
         title=f"{type(net).__name__} {width}x{height}, {options.batch_size} crops at once",
@@ -84,13 +87,13 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
     for name in ("engine", "ms", "ratio", "heatmaps", "keypoints", "median"):
         table.add_column(name, justify="left" if name == "engine" else "right", no_wrap=True)
     for row in rows:
-        numbers = [f"{row['ms']:.1f}", f"{row['ratio']:.2f}"]
+        numbers = [f"{row['ms']:.3g}", f"{row['ratio']:.2f}"]
         numbers += [f"{row[key]:.1e}" for key in ("heatmaps", "keypoints", "median")]
         title = TITLES.get(row["engine"], row["engine"])
         table.add_row(title, *numbers, style="dim" if row["engine"] in HALF else None)
     console = Console()
     console.print(table)
-    console.print(describe_machine())
+    console.print(describe_machine(options.device))
     return rows
 
 
@@ -107,8 +110,10 @@ def build_network(node: Any, codec: Codec, weights: str | None) -> nn.Module:
     return net
 
 
-def installed_engines() -> list[str]:
-    """Return the installed engines except `compiled`; engines in bf16 only if the processor has bf16 instructions."""
+def installed_engines(device: str = "cpu") -> list[str]:
+    """Return the installed engines, on a CPU without `compiled`; engines in bf16 only if a CPU has bf16 instructions."""
+    if device == "cuda":
+        return ["channels_last", "compiled", "bf16", "bf16_graphs"]
     names = ["channels_last", *(name for name in installed_backends() if name != "torch")]
     flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").is_file() else ""
     if any(flag in flags for flag in ("avx512_bf16", "amx_bf16", " bf16")):
@@ -125,10 +130,10 @@ def build_engine(net: nn.Module, codec: Codec, name: str) -> Callable[[Tensor], 
         return convert_network(net, codec.input_size, backend, precision="bf16" if half else "32")
     if name not in TITLES:
         raise ValueError(f"Expected engines of {', '.join(TITLES)}, but got {name!r}.")
-    dtype = torch.bfloat16 if name == "bf16" else torch.float32
+    dtype = torch.bfloat16 if name in HALF else torch.float32
     own: Callable[[Tensor], Tensor] = copy.deepcopy(net).to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if name == "compiled":
-        own = torch.compile(own, dynamic=False)
+    if name in ("compiled", "bf16_graphs"):
+        own = torch.compile(own, dynamic=False, mode="reduce-overhead" if name == "bf16_graphs" else None)
     return lambda images: own(images.to(dtype, memory_format=torch.channels_last)).float()
 
 
@@ -139,7 +144,8 @@ def compare(net: nn.Module, codec: Codec, names: Sequence[str], batch_size: int,
         start = time.perf_counter()
         engines[name] = build_engine(net, codec, name)
         logger.info("%s: built in %.0f s", TITLES.get(name, name), time.perf_counter() - start)
-    images = draw_images(codec.input_size, batch_size * -(-4 // batch_size))  # at least four images, in complete batches
+    device = next(net.parameters()).device
+    images = draw_images(codec.input_size, batch_size * -(-4 // batch_size)).to(device)  # at least four, in complete batches
     rows = [{"engine": name, **measure_differences(engines[name], net, codec, images, batch_size)} for name in engines]
     seconds = time_engines(engines, images[:batch_size], repeats)
     for row in rows:
@@ -153,8 +159,8 @@ def measure_differences(
     engine: Callable[[Tensor], Tensor], net: nn.Module, codec: Codec, images: Tensor, batch_size: int
 ) -> dict[str, float]:
     """Compare an engine with the network on normalised images (B, 3, H, W)."""
-    expected = net(images).float()
-    found = torch.cat([engine(part).float() for part in torch.split(images, batch_size)])
+    expected = net(images).float().cpu()
+    found = torch.cat([engine(part).float().cpu() for part in torch.split(images, batch_size)])
     tied = torch.from_numpy(find_ties(codec, expected, np.tile(np.eye(2, 3), (len(images), 1, 1))))
     distances = (codec.decode(found)[0] - codec.decode(expected)[0]).norm(dim=-1)
     decided = distances[~tied].nan_to_num(nan=float("inf"))
@@ -172,11 +178,17 @@ def time_engines(engines: Mapping[str, Callable[[Tensor], Tensor]], images: Tens
     for _ in range(repeats):
         for name, engine in engines.items():
             for call in range(_NUM_CALLS):
-                start = time.perf_counter()
+                start = _now(images.device)
                 engine(images)
                 if call >= _NUM_WARM_UP:
-                    best[name] = min(best[name], time.perf_counter() - start)
+                    best[name] = min(best[name], _now(images.device) - start)
     return best
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
 
 
 def draw_images(input_size: Sequence[int], count: int, *, seed: int = 0) -> Tensor:

@@ -31,6 +31,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from hrpose.config import build, compose
+from hrpose.models import compile_network
 from hrpose.module import PoseModule
 from hrpose.skeletons import COCO
 from hrpose.structures import Batch
@@ -169,7 +170,7 @@ def time_plain(cfg: DictConfig, cell: Cell, device: torch.device, batch_size: in
     optimizer = build(cfg.optim)([*net.parameters(), *loss_function.parameters()])
     batch = make_batch(cfg, cell, device, batch_size)
     if cell.compiled:
-        net.compile()
+        compile_network(net)
     scaler = torch.amp.GradScaler(device.type, enabled=cell.precision == "fp16")
     half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(cell.precision)
     start = 0.0

@@ -6,6 +6,7 @@ Every part is an argument. `PoseDataModule.on_after_batch_transfer` prepares the
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, cast
 
 import torch
@@ -18,7 +19,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from hrpose.codecs import Codec, is_bottom_up
 from hrpose.inference import estimate_poses
 from hrpose.metrics import PoseMetric
-from hrpose.models import split_parameters
+from hrpose.models import compile_network, split_parameters
 from hrpose.skeletons import Skeleton
 from hrpose.structures import Batch, Poses
 
@@ -50,6 +51,11 @@ class MetricModule(LightningModule):
         stated = {name: dict(protocol) for name, protocol in (protocols or {}).items()}
         self.save_hyperparameters({"config": config, "skeleton": skeleton.to_dict(), "protocols": stated})
 
+    @property
+    def pose_metrics(self) -> dict[str, PoseMetric]:
+        """The metrics by their names."""
+        return cast("dict[str, PoseMetric]", dict(self.metrics.items()))
+
     def on_validation_epoch_start(self) -> None:
         """Reset the metrics."""
         for metric in self.pose_metrics.values():
@@ -57,43 +63,22 @@ class MetricModule(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any]:
         """Estimate the poses of one batch and update the metric of its loader."""
-        return self._measure(batch, dataloader_idx)
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the numbers of every metric."""
-        if not self.trainer.sanity_checking:
-            self._log_metrics("val")
-
-    def on_test_epoch_start(self) -> None:
-        """Reset the metrics."""
-        for metric in self.pose_metrics.values():
-            metric.reset()
-
-    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any]:
-        """Estimate the poses of one batch and update the metric of its loader."""
-        return self._measure(batch, dataloader_idx)
-
-    def on_test_epoch_end(self) -> None:
-        """Log the numbers of every metric."""
-        self._log_metrics("test")
-
-    @property
-    def pose_metrics(self) -> dict[str, PoseMetric]:
-        """The metrics by their names."""
-        return cast("dict[str, PoseMetric]", dict(self.metrics.items()))
-
-    def _measure(self, batch: Batch, loader: int) -> dict[str, Any]:
         poses = self.predict_step(batch, 0)
-        list(self.pose_metrics.values())[loader].update_poses(poses)
+        list(self.pose_metrics.values())[dataloader_idx].update_poses(poses)
         return {"poses": poses}
 
-    def _log_metrics(self, stage: str) -> None:
-        """Log each number under `stage/AP_name`, and those of the first metric under `stage/AP` too."""
+    def on_validation_epoch_end(self) -> None:
+        """Log each number as `val/AP_gt` or `test/AP_gt`, and those of the first metric as `val/AP` or `test/AP` too."""
+        if self.trainer.sanity_checking:
+            return
+        stage = "test" if self.trainer.testing else "val"
         for position, (name, metric) in enumerate(self.pose_metrics.items()):
             for key, value in metric.logged().items():
                 self.log(f"{stage}/{key}_{name}", value.float(), prog_bar=key == metric.leading)
                 if position == 0:
                     self.log(f"{stage}/{key}", value.float())
+
+    on_test_epoch_start, test_step, on_test_epoch_end = on_validation_epoch_start, validation_step, on_validation_epoch_end
 
 
 class PoseModule(MetricModule):
@@ -117,7 +102,8 @@ class PoseModule(MetricModule):
         flip_test: average with the outputs for the mirrored crop.
         keypoint_score_threshold: the instance score is the mean of keypoint scores above it (0.2 in the paper).
         channels_last: store activations in NHWC order, which is faster on GPUs and recent CPUs.
-        compile: compile the network with torch.compile at its first run.
+        compile: compile the network with torch.compile for training batches of the size of the first one. Other batches (the
+            last one of an epoch, validation) run without, because compiling for each size takes minutes.
         config: see `MetricModule`.
         protocols: see `MetricModule`.
     """
@@ -156,8 +142,10 @@ class PoseModule(MetricModule):
         self.flip_test = flip_test
         self.keypoint_score_threshold = keypoint_score_threshold
         self._restored_gradients: dict[str, Tensor] = {}
+        self.compiled = compile
+        self._compiled_size = 0  # images in the first training batch
         if compile:
-            self.net.compile()
+            compile_network(self.net)
 
     def forward(self, images: Tensor) -> Any:
         """Compute the outputs of the network for normalised images (B, 3, H, W)."""
@@ -165,8 +153,12 @@ class PoseModule(MetricModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Compute the loss of one batch."""
-        loss: Tensor = self.loss(self(batch["images"]), batch["target"], batch["target_weight"])
-        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch["images"]))
+        images = batch["images"]
+        self._compiled_size = self._compiled_size or len(images)
+        with nullcontext() if len(images) == self._compiled_size else self._eager():
+            outputs = self(images)
+        loss: Tensor = self.loss(outputs, batch["target"], batch["target_weight"])
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(images))
         return loss
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -206,14 +198,19 @@ class PoseModule(MetricModule):
 
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Poses:
         """Estimate the poses of one batch: of crops, or of all instances of a whole image."""
-        return estimate_poses(
-            self.net,
-            self.codec,
-            batch,
-            flip_test=self.flip_test,
-            flip_permutation=self.skeleton.flip_permutation,
-            score_threshold=self.keypoint_score_threshold,
-        )
+        with self._eager():
+            return estimate_poses(
+                self.net,
+                self.codec,
+                batch,
+                flip_test=self.flip_test,
+                flip_permutation=self.skeleton.flip_permutation,
+                score_threshold=self.keypoint_score_threshold,
+            )
+
+    def _eager(self) -> AbstractContextManager[None]:
+        """Run a compiled network without its compiled code."""
+        return torch.compiler.set_stance("force_eager") if self.compiled else nullcontext()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build the optimizer and its schedule."""

@@ -223,6 +223,16 @@ def test_several_processes_keep_the_number_that_lightning_sets(two_threads, tmp_
     assert torch.get_num_threads() == 2
 
 
+def test_a_compiled_network_keeps_the_number(two_threads, tmp_path):
+    callback, trainer, module = TorchThreads(), trainer_with(TorchThreads(), tmp_path), Recorder()
+    trainer.strategy.connect(module)
+    assert trainer.lightning_module is module
+    module.compiled = True
+    callback.on_fit_start(trainer, module)
+    assert torch.get_num_threads() == 2
+    assert callback._choice is None
+
+
 def resumed(stored, callback, folder):
     """Train an epoch with a number of threads, resume for another, and return the numbers of its steps."""
     module = Recorder()

@@ -1,7 +1,10 @@
 """Crops equal the official ones for recorded draws, and depend on (seed, epoch, index) alone."""
 
 import json
+import os
 import pickle
+import signal
+import subprocess
 from pathlib import Path
 
 import albumentations as A
@@ -11,11 +14,12 @@ import pytest
 import torch
 from test_transforms import MPII_LOWER, MPII_UPPER, Recorded
 from tiny_coco import content, write_dataset, write_image, write_json
+from torch.utils.data import DataLoader
 
 from hrpose.annotations.coco import read_annotations
 from hrpose.codecs import HeatmapCodec
 from hrpose.data import dataset as dataset_module
-from hrpose.data.dataset import PoseDataset, keep_batch, sample_generator
+from hrpose.data.dataset import PoseDataset, keep_batch, sample_generator, start_worker
 from hrpose.data.transforms import HalfBody, RandomFlip, RandomRotation, RandomScale
 from hrpose.errors import DataError, MissingDataError
 from hrpose.geometry import input_from_image, invert_affine, transform_points
@@ -288,3 +292,20 @@ def test_the_last_image_is_not_pickled(folder: Path) -> None:
 
 def test_half_body_receives_the_halves_of_the_skeleton(folder: Path) -> None:
     assert make(folder, augment=[HalfBody()]).augment[0].upper_body == COCO.upper_body
+
+
+@pytest.mark.skipif(not hasattr(signal, "sigwaitinfo"), reason="needs Linux")
+def test_only_the_main_process_stops_a_worker() -> None:
+    batches = iter(DataLoader(list(range(64)), batch_size=4, num_workers=1, worker_init_fn=start_worker))
+    next(batches)
+    (worker,) = batches._workers
+    for name in ("TERM", "USR1", "USR2"):  # as `timeout` and SLURM do, to all processes of a run
+        subprocess.run(["kill", f"-{name}", str(worker.pid)], check=True)
+    assert [len(batch) for batch in batches] == [4] * 15
+
+    batches = iter(DataLoader(list(range(64)), batch_size=4, num_workers=1, worker_init_fn=start_worker))
+    next(batches)
+    (worker,) = batches._workers
+    os.kill(worker.pid, signal.SIGTERM)
+    worker.join(20)
+    assert worker.exitcode == 0

@@ -8,8 +8,8 @@ from lightning.pytorch.plugins.precision import Precision
 from torch import nn
 
 from hrpose.config import ConfigError
-from hrpose.tasks import batch_size
-from hrpose.tasks.batch_size import find_batch_size
+from hrpose.tasks import dry_run
+from hrpose.tasks.dry_run import find_batch_size
 
 
 class Net(nn.Module):
@@ -72,8 +72,8 @@ def test_the_search_changes_neither_network_nor_random_numbers():
 
 def test_the_search_ends_when_a_step_becomes_slow(monkeypatch):
     seconds = iter(range(0, 1000, 3))
-    monkeypatch.setattr(batch_size.time, "monotonic", lambda: next(seconds))
-    monkeypatch.setattr(batch_size, "_SLOWEST", 2.0)
+    monkeypatch.setattr(dry_run.time, "monotonic", lambda: next(seconds))
+    monkeypatch.setattr(dry_run, "_SLOWEST", 2.0)
     assert find(Net(1000)) == 2
 
 

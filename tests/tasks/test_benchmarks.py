@@ -16,9 +16,8 @@ from hrpose.config import compose
 from hrpose.errors import DataWarning
 from hrpose.report import Report, analyse
 from hrpose.skeletons import COCO
+from hrpose.tasks.evaluate import ScoreResult, read_evaluated, read_options
 from hrpose.tasks.evaluate import evaluate as evaluate_verb
-from hrpose.tasks.evaluate import read_evaluated, read_options
-from hrpose.tasks.results import ScoreResult
 
 TEN = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
 OF_CROWDPOSE = ("AP", "AP50", "AP75", "AR", "AR50", "AR75", "AP_easy", "AP_medium", "AP_hard")

@@ -17,7 +17,7 @@ from hrpose.annotations.examination import Split
 from hrpose.config import ConfigError, compose
 from hrpose.skeletons import COCO, Skeleton
 from hrpose.structures import InstanceTable
-from hrpose.tasks.doctor_page import write_doctor_page
+from hrpose.tasks.doctor import write_doctor_page
 
 
 @pytest.fixture

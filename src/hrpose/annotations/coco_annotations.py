@@ -241,18 +241,14 @@ def _list_counts(reasons: Mapping[str, NDArray[np.bool_]]) -> str:
 
 
 def choose_category(categories: Sequence[Row], name: str | None, file: Path) -> Row:
-    """Return the category with a name, or for None the one that has keypoints.
-
-    Raises:
-        DataError: if there is none, or several.
-    """
+    """Return the category with a name, or for None the one that has keypoints; raise DataError if there is none, or several."""
     return choose_categories(categories, name, None, file)[0]
 
 
 def choose_categories(
     categories: Sequence[Row], wanted: str | Sequence[str] | None, rows: Sequence[Row] | None, file: Path
 ) -> list[Row]:
-    """Return categories by name.
+    """Return categories with the same keypoints by name.
 
     Args:
         categories: of the file.
@@ -293,10 +289,7 @@ def choose_categories(
 def select_objects(
     rows: list[Row], chosen: Sequence[Row], categories: list[Row], image_ids: NDArray[np.int64], file: Path
 ) -> tuple[list[Row], NDArray[np.int32]]:
-    """Return the annotations of the chosen categories, sorted by image.
-
-    Returns:
-        M rows, and the index of the image of each, (M,).
+    """Return the M annotations of the chosen categories, sorted by image, and the index of the image of each, (M,).
 
     Raises:
         DataError: if an annotation id is missing or repeats, or an image or category does not exist.

@@ -32,7 +32,7 @@ def pack_keypoints(
     file: Path,
     visibility_map: Mapping[float, int] | None = None,
 ) -> Packed:
-    """Read keypoints from the field `keypoints`, or the first ones from each of several fields.
+    """Read the keypoints of N rows from `keypoints`, or the first ones from each of several fields.
 
     COCO-WholeBody has further fields such as `foot_kpts`, each with a flag such as `foot_valid`; keypoints are unlabelled where
     it is false. With several fields, fractional visibilities are rounded up, as in the evaluation code of these data sets.
@@ -96,13 +96,7 @@ def pack_keypoints(
 
 
 def read_num_keypoints(rows: Sequence[Row], visibility: NDArray[np.uint8], file: Path, *, follow: bool) -> NDArray[np.int64]:
-    """Return `num_keypoints` (M,); the number of labelled keypoints where it is missing.
-
-    Args:
-        rows: M annotations.
-        visibility: (M, K).
-        file: of the rows.
-        follow: whether to read `num_keypoints`; False counts labelled keypoints, for other fields than `keypoints`.
+    """Return `num_keypoints` (M,); the number of labelled keypoints where it is missing, or everywhere without `follow`.
 
     Raises:
         DataError: if a number is not an integer.

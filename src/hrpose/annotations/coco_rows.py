@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import itertools
 import json
 import math
 import sys
@@ -28,11 +29,7 @@ _SECTIONS = ("images", "annotations", "categories")
 
 
 def read_json(file: Path, fields: Collection[str] = ("keypoints",)) -> Any:
-    """Parse a JSON file and drop its segmentations while parsing: they take most of the memory and are not needed.
-
-    Args:
-        file: path to read.
-        fields: keys whose lists of numbers are packed into arrays.
+    """Parse a JSON file, pack the numbers of `fields` into arrays, and drop segmentations, which take most of the memory.
 
     Raises:
         MissingDataError: if there is no such file.
@@ -85,11 +82,7 @@ def _number_of(value: Any) -> Any:
 
 
 def read_rows(file: Path, fields: Collection[str] = ("keypoints",)) -> dict[str, list[Row]]:
-    """Read the three sections of a COCO annotation file.
-
-    Args:
-        file: path to read.
-        fields: keys of annotations that hold keypoints.
+    """Read the three sections of a COCO annotation file, with keypoints in the keys `fields`.
 
     Raises:
         MissingDataError: if there is no such file.
@@ -126,26 +119,17 @@ def check_rows(rows: Any, what: str, file: Path) -> None:
 def integers(rows: Sequence[Row], key: str, what: str, file: Path, default: Any = None) -> NDArray[np.int64]:
     """Return a column of integers (N,); floats are accepted if `structures.exact_integer` accepts them.
 
-    Args:
-        rows: N rows of the file.
-        key: of the column.
-        what: the kind of row, for the message.
-        file: of the rows.
-        default: value of rows without the key; None requires the key.
-
     Raises:
-        DataError: if a row lacks the key or its value is not an integer of 64 bits.
+        DataError: if a row lacks the key and there is no default, or its value is not an integer of 64 bits.
     """
-    column = np.zeros(len(rows), np.int64)
-    for place, row in enumerate(rows):
-        value = exact_integer(row.get(key, default))
-        if value is None:
-            value = exact_integer(_number_of(row.get(key)))
-        if value is None:
+    values = [exact_integer(row.get(key, default)) for row in rows]
+    for place in [place for place, value in enumerate(values) if value is None]:
+        row = rows[place]
+        values[place] = exact_integer(_number_of(row.get(key)))
+        if values[place] is None:
             hint = "Integers have at most 64 bits." if type(row.get(key)) is int else ""
             raise wrong_value(file, name_row(row, place, what), key, "an integer", row, hint)
-        column[place] = value
-    return column
+    return np.array(values, np.int64)
 
 
 def check_unique(ids: NDArray[np.int64], what: str, file: Path) -> None:
@@ -187,16 +171,15 @@ def read_images(rows: Sequence[Row], file: Path) -> tuple[NDArray[np.int64], NDA
 
 
 def collapse_images(rows: list[Row], file: Path) -> list[Row]:
-    """Return one entry per image id, the last one, as pycocotools does.
+    """Return the last entry of each image id, as pycocotools does, and warn of repeated entries.
 
     Raises:
         DataError: if entries with the same id have different file names.
-
-    Warns:
-        DataWarning: with the number of repeated entries.
     """
-    last = {row.get("id"): row for row in rows if type(row.get("id")) in (int, float, str)}
-    if len(last) == len(rows) or any(type(row.get("id")) not in (int, float, str) for row in rows):
+    if any(type(row.get("id")) not in (int, float, str) for row in rows):
+        return rows
+    last = {row["id"]: row for row in rows}
+    if len(last) == len(rows):
         return rows
     names: dict[Any, set[str]] = {}
     for row in rows:
@@ -216,15 +199,10 @@ def collapse_images(rows: list[Row], file: Path) -> list[Row]:
 
 
 def read_crowds(rows: Sequence[Row], file: Path) -> NDArray[np.bool_]:
-    """Return `iscrowd` (N,), False where it is missing.
-
-    Raises:
-        DataError: if it is a string that is not a number.
-    """
+    """Return `iscrowd` (N,), False where it is missing; raise DataError for a string that is not a number."""
     values = [_number_of(row.get("iscrowd", 0)) for row in rows]
-    for row, value in zip(rows, values, strict=True):
-        if type(value) is str:
-            raise wrong_value(file, f"annotation {row['id']}", "iscrowd", "0 or 1", row)
+    for row in itertools.compress(rows, (type(value) is str for value in values)):
+        raise wrong_value(file, f"annotation {row['id']}", "iscrowd", "0 or 1", row)
     return np.array([bool(value) for value in values], bool)
 
 
@@ -277,16 +255,9 @@ def read_boxes(rows: Sequence[Row], what: str, file: Path) -> NDArray[np.float64
 def read_areas(
     rows: list[Row], bbox: NDArray[np.float64], box_share: float, file: Path
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return the areas in square pixels.
+    """Return areas (M,) in square pixels, and whether each was read from the file (M,).
 
-    Args:
-        rows: M annotations.
-        bbox: (M, 4) their boxes.
-        box_share: where an area is missing or below 1 % of the box, this share of the area of the box replaces it.
-        file: of the rows.
-
-    Returns:
-        The areas (M,), and whether each was read from the file (M,).
+    Where an area is missing or below 1 % of the box, the share `box_share` of the area of the box (M, 4) replaces it.
 
     Raises:
         DataError: if an area is not a number, or infinite.
@@ -294,10 +265,9 @@ def read_areas(
     stated = np.full(len(rows), np.nan)
     for place, row in enumerate(rows):
         area = _number_of(row.get("area"))
-        if area is None:
+        if area is None or area != area:  # NaN is a placeholder
             continue
-        is_placeholder = isinstance(area, float) and math.isnan(area)
-        if not is_placeholder and not (is_finite(area) and abs(area) <= LARGEST**2):
+        if not is_finite(area) or abs(area) > LARGEST**2:
             raise wrong_value(file, f"annotation {row['id']}", "area", f"a finite number of at most {LARGEST**2:g}", row)
         stated[place] = area
     box = bbox[:, 2] * bbox[:, 3]
@@ -335,13 +305,10 @@ def list_first(ids: Iterable[Any], count: int = 3) -> str:
 
 
 def unify_ids(content: Mapping[str, list[Row]], file: Path) -> tuple[dict[str, list[Row]], list[str]]:
-    """Return the rows of a COCO file with integer ids.
+    """Return the sections of a COCO file with integer ids, and one phrase per assumption, for a warning.
 
     Strings of digits become integers. If a string of a section is not a number, the whole section is numbered in the order of
     the file. Annotations without `id` are numbered.
-
-    Returns:
-        The sections, and one phrase per assumption, for a warning.
 
     Raises:
         DataError: if a section has the same id both as a number and as a string.
@@ -360,48 +327,45 @@ def _unify_links(
     """Replace string ids in a section and in the annotations that refer to it."""
     if not any(type(row.get("id")) is str for row in entries) and not any(type(row.get(key)) is str for row in rows):
         return entries, rows
-    new_ids = _new_ids([row.get("id") for row in entries], section, file, notes)
-    renamed = [{**row, "id": new} if "id" in row else row for row, new in zip(entries, new_ids, strict=True)]
-    texts = {row.get("id"): new for row, new in zip(entries, new_ids, strict=True) if type(row.get("id")) in (int, str)}
-    texts |= {str(old): new for old, new in texts.items() if type(old) is int}  # 1 and "1" are the same image
-    return renamed, [{**row, key: _linked(row[key], texts)} if key in row else row for row in rows]
+    ids = [row.get("id") for row in entries]
+    new_ids = _new_ids(ids, section, file, notes)
+    links = {old: new_ids.get(old, old) for old in ids if type(old) in (int, str)}
+    links |= {str(old): new for old, new in links.items() if type(old) is int}  # 1 and "1" are the same image
+    return _replace(entries, "id", new_ids), _replace(rows, key, links)
 
 
-def _linked(value: Any, texts: Mapping[Any, Any]) -> Any:
-    return texts.get(value, value) if type(value) in (int, str) else value
+def _replace(rows: list[Row], key: str, new: Mapping[Any, Any]) -> list[Row]:
+    return [{**row, key: new[row[key]]} if type(row.get(key)) in (int, str) and row[key] in new else row for row in rows]
 
 
 def _unify_own(rows: list[Row], file: Path, notes: list[str]) -> list[Row]:
     """Number annotations that have no id, and replace string ids."""
     ids = [row.get("id") for row in rows]
     if any(type(value) is str for value in ids):
-        ids = _new_ids(ids, "annotations", file, notes)
-        rows = [{**row, "id": new} if "id" in row else row for row, new in zip(rows, ids, strict=True)]
-    missing = [place for place, value in enumerate(ids) if value is None]
-    if not missing:
+        rows = _replace(rows, "id", _new_ids(ids, "annotations", file, notes))
+        ids = [row.get("id") for row in rows]
+    if None not in ids:
         return rows
     start = 1 + max((value for value in ids if isinstance(value, int)), default=0)
-    numbered = dict(zip(missing, range(start, start + len(missing)), strict=True))
-    notes.append(f"{len(missing)} of {len(rows)} annotations have no `id` and are numbered from {start}")
-    return [{**row, "id": numbered[place]} if place in numbered else row for place, row in enumerate(rows)]
+    notes.append(f"{ids.count(None)} of {len(rows)} annotations have no `id` and are numbered from {start}")
+    numbers = itertools.count(start)
+    return [{**row, "id": next(numbers)} if row.get("id") is None else row for row in rows]
 
 
-def _new_ids(ids: Sequence[Any], section: str, file: Path, notes: list[str]) -> list[Any]:
-    """Convert string ids to integers: the numbers they hold, or 1, 2, ... for all ids if one of them is not a number."""
+def _new_ids(ids: Sequence[Any], section: str, file: Path, notes: list[str]) -> dict[Any, int]:
+    """Return new integers for string ids: the numbers they hold, or 1, 2, ... for all ids if one of them is not a number."""
     texts = [value for value in ids if type(value) is str]
     spelled = {text: int(text) for text in texts if text.isascii() and text.isdecimal() and str(int(text[:20])) == text}
     if len(spelled) == len(set(texts)):
-        both = [value for value in ids if type(value) is int and value in set(spelled.values())]
+        numbers = set(spelled.values())
+        both = [value for value in ids if type(value) is int and value in numbers]
         if both:
             raise DataError(
                 f"{file}: expected every `id` of `{section}` to differ, but {list_first(both)} occur both as a number and as a "
                 "string. Renumber the entries."
             )
-        return [spelled.get(value, value) if type(value) is str else value for value in ids]
-    numbers: dict[Any, int] = {}
-    for value in ids:
-        if type(value) in (int, str):
-            numbers.setdefault(value, len(numbers) + 1)
+        return spelled
+    distinct = dict.fromkeys(value for value in ids if type(value) in (int, str))
     examples = list_first([repr(text) for text in texts if text not in spelled], 2)
-    notes.append(f"the ids of {len(numbers)} {section} are strings ({examples}) and are replaced by numbers from 1")
-    return [numbers.get(value, value) if type(value) in (int, str) else value for value in ids]
+    notes.append(f"the ids of {len(distinct)} {section} are strings ({examples}) and are replaced by numbers from 1")
+    return {value: number for number, value in enumerate(distinct, 1)}

@@ -56,17 +56,13 @@ def read_detections(file: str | Path, annotations: CocoAnnotations, *, min_score
     """
     path = Path(file)
     rows = _read_rows(path)
-    category_ids = integers(rows, "category_id", "detection", path)
-    image_ids = integers(rows, "image_id", "detection", path)
-    scores = _scores(rows, path)
-    bbox = read_boxes(rows, "detection", path)
+    category_ids, image_ids, scores, bbox = _read_columns(rows, "detection", path)
     index_of = {image_id: index for index, image_id in enumerate(annotations.image_ids.tolist())}
     image_index = np.array([index_of.get(image_id, -1) for image_id in image_ids.tolist()], np.int32)
 
-    own_ids = list(annotations.own_category_ids)
-    wanted = np.isin(category_ids, own_ids)
-    categories = f"categories {list_first(np.unique(category_ids))}"
-    _require(wanted.any(), path, f"category {list_first(own_ids)}", categories)
+    wanted = np.isin(category_ids, list(annotations.own_category_ids))
+    own, found = list_first(annotations.own_category_ids), list_first(np.unique(category_ids))
+    _require(wanted.any(), path, f"category {own}", f"categories {found}")
     known = image_index >= 0
     _require(known.any(), path, f"images of {annotations.file}", f"image ids {list_first(np.unique(image_ids))}")
     _warn_dropped(path, wanted & ~known, f"their `image_id` is not in {annotations.file}")
@@ -104,12 +100,18 @@ def _read_rows(file: Path) -> list[Row]:
     return checked
 
 
-def _scores(rows: list[Row], file: Path) -> NDArray[np.float64]:
+def _read_columns(
+    rows: list[Row], what: str, file: Path, category_id: int | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return category ids, image ids, scores, 1 for annotations, and boxes."""
+    categories = integers(rows, "category_id", what, file, default=category_id)
+    image_ids = integers(rows, "image_id", what, file)
     for place, row in enumerate(rows):
-        if not is_finite(row.get("score")):
+        if what == "detection" and not is_finite(row.get("score")):
             where = f"detection number {place} (counted from 0)"
             raise wrong_value(file, where, "score", "a finite number", row, "Add the confidence of every detection.")
-    return np.array([row["score"] for row in rows], np.float64)
+    scores = np.array([row["score"] if what == "detection" else 1 for row in rows], np.float64)
+    return categories, image_ids, scores, read_boxes(rows, what, file)
 
 
 def _require(some: bool | np.bool_, file: Path, expected: str, found: str) -> None:
@@ -175,8 +177,8 @@ def read_image_boxes(annotations: str | Path | None, boxes: str | Path | None, *
             f"{boxes}: expected a COCO file that maps the `image_id` of detections to file names. Set "
             "annotations=<file with images>."
         )
-    named, file = (images, Path(str(annotations))) if images is not None else (found, Path(str(boxes)))
-    assert isinstance(named, dict)
+    named: Any
+    named, file = (found, Path(str(boxes))) if images is None else (images, Path(str(annotations)))
     image_ids = _read_image_ids(named, file)
     categories = named.get("categories") or [_PERSON]
     check_rows(categories, "categories", file)
@@ -211,10 +213,7 @@ def _read_boxes(
     rows = content if detected else content.get("annotations")
     check_rows(rows, "the detections" if detected else "annotations", file)
     what = "detection" if detected else "annotation"
-    image_ids = integers(rows, "image_id", what, file)
-    categories = integers(rows, "category_id", what, file, default=category["id"])
-    scores = _scores(rows, file) if detected else np.ones(len(rows))
-    boxes = read_boxes(rows, what, file)
+    categories, image_ids, scores, boxes = _read_columns(rows, what, file, category["id"])
     if not detected:
         boxes = _clip(boxes, image_ids, content.get("images"))
     wanted = categories == category["id"]
@@ -245,9 +244,7 @@ def _read_boxes(
 def _clip(boxes: NDArray[np.float64], image_ids: NDArray[np.int64], images: Any) -> NDArray[np.float64]:
     """Clip boxes to images of known size; boxes outside the image are returned unchanged."""
     measured = [row for row in images or () if isinstance(row.get("width"), int) and isinstance(row.get("height"), int)]
-    sizes = {row.get("id"): (row["width"], row["height"]) for row in measured}
-    clipped = boxes.copy()
-    for row, image_id in enumerate(image_ids.tolist()):
-        if image_id in sizes:
-            clipped[row] = clip_bbox(boxes[row], sizes[image_id])
+    size_of = {row.get("id"): (row["width"], row["height"]) for row in measured}
+    sizes = np.array([size_of.get(image_id, (0, 0)) for image_id in image_ids.tolist()], np.float64).reshape(-1, 2)
+    clipped = clip_bbox(boxes, sizes)
     return np.where((clipped[:, 2:] > 0).all(axis=1, keepdims=True), clipped, boxes)

@@ -71,14 +71,7 @@ class Split:
 
 
 def read_split(name: SplitName, file: Path, images: Path | None, files: InstanceFiles) -> tuple[Split, list[Finding]]:
-    """Read an annotation file and check its rows. An error of the reader becomes a finding.
-
-    Args:
-        name: "train" or "val".
-        file: the annotation file.
-        images: the image folder.
-        files: how annotation files are read.
-    """
+    """Read the annotation file of "train" or "val" and check its rows. An error of the reader becomes a finding."""
     findings: list[Finding] = []
     annotations: CocoAnnotations | MpiiAnnotations | None = None
     table: InstanceTable | None = None
@@ -132,14 +125,7 @@ def examine_labels(
 
 
 def examine_images(splits: Sequence[Split], reading: Reading, *, orientation_matters: bool, open_files: bool) -> list[Finding]:
-    """Run the checks of the image folders.
-
-    Args:
-        splits: the files.
-        reading: how training reads images.
-        orientation_matters: see `images.check_images`.
-        open_files: whether to open every image; otherwise the folders are only listed.
-    """
+    """Run the checks of the image folders, and of every image if files are opened; see `images.check_images` for the options."""
     findings: list[Finding] = []
     known: dict[str, set[str]] = {}
     read = [split for split in splits if split.annotations is not None and split.images is not None]
@@ -151,7 +137,7 @@ def examine_images(splits: Sequence[Split], reading: Reading, *, orientation_mat
         assert split.annotations is not None
         assert split.images is not None
         names = _file_names(split)
-        folder = Folder.list(names, split.images, known[os.path.realpath(split.images)])
+        folder = Folder(split.images, names, frozenset(known[os.path.realpath(split.images)]))
         # the images of a rejected annotation file are unknown, so images without entry cannot be found
         checks = FOLDER_CHECKS if len(read) == len(splits) else FOLDER_CHECKS[:1]
         findings += run_checks(folder, checks, split.images)
@@ -180,7 +166,7 @@ def examine_pair(train: Split, val: Split, files: InstanceFiles) -> list[Finding
     findings: list[Finding] = []
     with _noticed(val.file, findings), _refused("keypoints-unlike", val.file, findings):
         files.check_alike(train.file, val.file)
-    pair = Pair(Inspected(one), Inspected(other), train.images or Path(), val.images or Path())
+    pair = Pair(Inspected(one), Inspected(other), (train.images or Path(), val.images or Path()))
     checks = SPLIT_CHECKS if train.images and val.images else SPLIT_CHECKS[1:]  # the first compares paths
     return findings + run_checks(pair, checks, val.file)
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import blake2b
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hrpose.annotations.checks import Check, Finding, Found, run_checks
+from hrpose.annotations.checks import Check, Faulty, Finding, Found, error, note, run_checks
 from hrpose.annotations.images import ImageSample, check_images
 from hrpose.errors import DataError, MissingDataError
 from hrpose.media.folders import find_whereabouts, is_image_file, list_images, real_file
@@ -27,24 +29,16 @@ _MISSING, _UNREADABLE, _TRUNCATED, _OUTSIDE = "missing", "unreadable", "truncate
 
 @dataclass(frozen=True, eq=False)
 class Folder:
-    """An image folder and the file names of an annotation file.
-
-    Attributes:
-        root: the folder.
-        names: (I,) file names of the annotation file.
-        files: image files in the folder and its subfolders, relative to it.
-        known: file names of all annotation files that use the folder.
-    """
+    """An image folder, the I file names of an annotation file, and those of all annotation files that use the folder."""
 
     root: Path
-    names: NDArray[np.object_]
-    files: Sequence[str]
+    ids: Sequence[str]
     known: frozenset[str]
 
-    @classmethod
-    def list(cls, names: Sequence[str], folder: Path, known: Iterable[str]) -> Folder:
-        """List the image files in a folder and its subfolders."""
-        return cls(folder, np.array(names, object), list_images(folder), frozenset(known))
+    @cached_property
+    def files(self) -> list[str]:
+        """Return the image files in the folder and its subfolders, relative to it."""
+        return list_images(self.root)
 
 
 @dataclass(frozen=True)
@@ -77,14 +71,14 @@ class Contents:
     """Properties of the images of an annotation file.
 
     Attributes:
-        names: (I,) file names.
+        ids: I file names.
         files: I real paths.
         stated: (I, 2) width and height in the annotation file; 0 where missing.
         images: I properties.
         upright: whether training applies the EXIF orientation.
     """
 
-    names: NDArray[np.object_]
+    ids: Sequence[str]
     files: Sequence[str]
     stated: NDArray[np.int32]
     images: Sequence[Content]
@@ -93,9 +87,12 @@ class Contents:
     @property
     def sizes(self) -> NDArray[np.int64]:
         """Return the (I, 2) width and height that training uses; 0 where the image cannot be read."""
-        turned = [self.upright and content.orientation > 4 for content in self.images]
-        sizes = [content.size[::-1] if turn else content.size for content, turn in zip(self.images, turned, strict=True)]
+        sizes = [one.size[::-1] if self.upright and one.orientation > 4 else one.size for one in self.images]
         return np.array(sizes, np.int64).reshape(-1, 2)
+
+    def where(self, test: Callable[[Content], bool]) -> list[str]:
+        """Return the names of the images with a property."""
+        return [name for name, content in zip(self.ids, self.images, strict=True) if test(content)]
 
 
 def open_images(
@@ -118,28 +115,18 @@ def open_images(
         for file, content in zip(new, pool.map(_open, new), strict=True):
             opened[file] = content
             advance()
-    outside = Content(fault=_OUTSIDE)
-    contents = [opened[file] if file.startswith(home) else outside for file in files]
-    return Contents(np.array(names, object), files, stated, contents, upright)
+    contents = [opened[file] if file.startswith(home) else Content(fault=_OUTSIDE) for file in files]
+    return Contents(names, files, stated, contents, upright)
 
 
 def check_contents(contents: Contents, folder: Path, reading: Reading, *, orientation_matters: bool) -> list[Finding]:
-    """Run the checks of opened images.
-
-    Args:
-        contents: properties of the images.
-        folder: of the images.
-        reading: how training reads them.
-        orientation_matters: see `images.check_images`.
-    """
-    names = contents.names.tolist()
-    deep = [name for name, content in zip(names, contents.images, strict=True) if content.deep]
+    """Run the checks of opened images, with those of `images.check_images`."""
     sample = ImageSample(
         folder=str(folder),
-        names=tuple(names),
-        turned=tuple(name for name, one in zip(names, contents.images, strict=True) if one.orientation != 1),
-        decoded=tuple(names),
-        deep=tuple(deep),
+        names=tuple(contents.ids),
+        turned=tuple(contents.where(lambda image: image.orientation != 1)),
+        decoded=tuple(contents.ids),
+        deep=tuple(contents.where(lambda image: image.deep)),
         bit_depth=max((content.bits for content in contents.images if content.deep), default=None),
     )
     of_reading = check_images(sample, reading, orientation_matters=orientation_matters, key="data.bit_depth")
@@ -147,13 +134,7 @@ def check_contents(contents: Contents, folder: Path, reading: Reading, *, orient
 
 
 def check_shared_contents(train: Contents, val: Contents, file: Path) -> list[Finding]:
-    """Find validation images with the same pixels as a training image in another file.
-
-    Args:
-        train: images of the training set.
-        val: images of the validation set.
-        file: the validation annotations.
-    """
+    """Find validation images, of an annotation file, with the same pixels as a training image in another file."""
     digests = {content.digest for content in train.images} - {b""}
     own = set(train.files)  # another check compares the paths
     copied = [one.digest in digests and file not in own for file, one in zip(val.files, val.images, strict=True)]
@@ -162,7 +143,7 @@ def check_shared_contents(train: Contents, val: Contents, file: Path) -> list[Fi
         what="validation images have the pixels of a training image",
         consequence="AP is measured on training images, so it is too high.",
         fix="Remove the copies from one of the two sets.",
-        find=lambda contents: Found(contents.names, np.array(copied, bool)),
+        find=lambda _: copied,
     )
     return run_checks(val, [check], file)
 
@@ -201,9 +182,7 @@ def _channels(content: bytes) -> str:
     """Return the colour type in the header of a PNG or JPEG; "RGB" for other formats."""
     if content.startswith(PNG_START):
         return {0: "grey", 4: "alpha", 6: "alpha"}.get(content[_PNG_COLOUR], "RGB")
-    if content.startswith(JPEG_START):
-        return {1: "grey", 4: "CMYK"}.get(_jpeg_components(content), "RGB")
-    return "RGB"
+    return {1: "grey", 4: "CMYK"}.get(_jpeg_components(content), "RGB") if content.startswith(JPEG_START) else "RGB"
 
 
 def _jpeg_components(content: bytes) -> int:
@@ -219,108 +198,89 @@ def _jpeg_components(content: bytes) -> int:
 
 def _images_missing(folder: Folder) -> Found:
     listed = set(folder.files)  # lacks linked folders, and files with other suffixes
-    names = folder.names.tolist()
-    faulty = np.array([name not in listed and not is_image_file(folder.root / name) for name in names], bool)
-    advice = find_whereabouts(folder.root, folder.names[faulty][0]) if faulty.any() else ""
-    return Found(folder.names, faulty, {"advice": advice})
+    faulty = [name not in listed and not is_image_file(folder.root / name) for name in folder.ids]
+    first = next(compress(folder.ids, faulty), None)
+    return Found(folder.ids, faulty, {"advice": find_whereabouts(folder.root, first) if first else ""})
 
 
-def _files_without_entry(folder: Folder) -> Found:
-    return Found(np.array(folder.files, object), np.array([name not in folder.known for name in folder.files], bool))
+def _where(test: Callable[[Content], bool]) -> Callable[[Contents], list[bool]]:
+    return lambda contents: list(map(test, contents.images))
 
 
-def _where(test: Callable[[Content], bool]) -> Callable[[Contents], Found]:
-    return lambda contents: Found(contents.names, np.array([test(content) for content in contents.images], bool))
-
-
-def _sizes_swapped(contents: Contents) -> Found:
+def _sizes_swapped(contents: Contents) -> Faulty:
     sizes, stated = contents.sizes, contents.stated
     swapped = (sizes[:, ::-1] == stated).all(axis=1) & (sizes != stated).any(axis=1)
-    return Found(contents.names, swapped & (sizes > 0).all(axis=1))
+    return swapped & (sizes > 0).all(axis=1)
 
 
 def _sizes_unequal(contents: Contents) -> Found:
     sizes, stated = contents.sizes, contents.stated
     known = (sizes > 0).all(axis=1) & (stated > 0).all(axis=1)
-    unequal = known & (sizes != stated).any(axis=1) & ~_sizes_swapped(contents).faulty
-    first = int(unequal.argmax()) if unequal.any() else None
-    example = "" if first is None else f"{_times(sizes[first])} and not {_times(stated[first])}"
-    return Found(contents.names, unequal, {"example": example})
+    unequal = known & (sizes != stated).any(axis=1) & ~_sizes_swapped(contents)
+    texts = [" x ".join(map(str, size)) for each in (sizes, stated) for size in each[unequal][:1].tolist()]
+    return Found(contents.ids, unequal, {"example": " and not ".join(texts)})
 
 
-def _times(size: NDArray[np.integer]) -> str:
-    return " x ".join(map(str, size.tolist()))
-
-
-def _identical(contents: Contents) -> Found:
+def _identical(contents: Contents) -> list[bool]:
     """Find images with the same pixels as an earlier one under another name."""
     owners: dict[bytes, str] = {}
-    faulty = []
-    for file, content in zip(contents.files, contents.images, strict=True):
-        faulty.append(bool(content.digest) and owners.setdefault(content.digest, file) != file)
-    return Found(contents.names, np.array(faulty, bool))
+    pairs = zip(contents.files, contents.images, strict=True)
+    return [bool(content.digest) and owners.setdefault(content.digest, file) != file for file, content in pairs]
 
 
 FOLDER_CHECKS: tuple[Check[Folder], ...] = (
-    Check(
+    error(
         name="images-missing",
         what="images of the annotations are not in the folder",
         consequence="Training stops with an error if instances are annotated in them.",
         fix="{advice}",
         find=_images_missing,
-        severity="error",
     ),
-    Check(
+    note(
         name="files-without-entry",
         what="image files of the folder are not listed in `images`",
         consequence="They are not used.",
         fix="Nothing, if they belong to other annotation files.",
-        find=_files_without_entry,
-        severity="note",
+        find=lambda folder: Found(folder.files, [name not in folder.known for name in folder.files]),
     ),
 )
 """Checks of a folder that only list its files."""
 
 CONTENT_CHECKS: tuple[Check[Contents], ...] = (
-    Check(
+    error(
         name="images-outside-folder",
         what="image files are links to files outside the folder",
         consequence="Training stops with an error.",
         fix="Copy or hard-link the files, or make the image folder itself the link.",
         find=_where(lambda content: content.fault == _OUTSIDE),
-        severity="error",
     ),
-    Check(
+    error(
         name="images-unreadable",
         what="image files cannot be decoded",
         consequence="Training stops at the first of them.",
         fix="Copy or download them again, or convert them to JPEG or PNG.",
         find=_where(lambda content: content.fault == _UNREADABLE),
-        severity="error",
     ),
-    Check(
+    error(
         name="images-truncated",
         what="image files are truncated",
         consequence="Training stops at them, or their missing part is grey.",
         fix="Copy or download them again.",
         find=_where(lambda content: content.fault == _TRUNCATED),
-        severity="error",
     ),
-    Check(
+    error(
         name="image-sizes-swapped",
         what="images have width and height swapped compared with the annotations",
         consequence="Training stops with an error: the images were rotated after labelling, or the two numbers are swapped.",
         fix="Swap `width` and `height` if the keypoints fit the image; otherwise set data.upright=true, or rotate the images.",
         find=_sizes_swapped,
-        severity="error",
     ),
-    Check(
+    error(
         name="image-sizes-unequal",
         what="images have another size than in the annotations; the first is {example}",
         consequence="Training stops with an error: the labels do not fit the images.",
         fix="Use the images that were labelled, or scale the labels.",
         find=_sizes_unequal,
-        severity="error",
     ),
     Check(
         name="images-identical",
@@ -336,29 +296,26 @@ CONTENT_CHECKS: tuple[Check[Contents], ...] = (
         fix="Open these files: an export may have failed.",
         find=_where(lambda content: content.flat),
     ),
-    Check(
+    note(
         name="images-grey",
         what="images are greyscale",
         consequence="The grey channel is copied to red, green and blue.",
         fix="Nothing; colour augmentation has little effect on them.",
         find=_where(lambda content: content.channels == "grey"),
-        severity="note",
     ),
-    Check(
+    note(
         name="images-with-alpha",
         what="images have an alpha channel",
         consequence="It is dropped: transparent pixels show their stored colour.",
         fix="Nothing, if the images are opaque.",
         find=_where(lambda content: content.channels == "alpha"),
-        severity="note",
     ),
-    Check(
+    note(
         name="images-cmyk",
         what="images are CMYK JPEG files",
         consequence="Their colours are converted to RGB; other tools convert them differently.",
         fix="Convert them to RGB.",
         find=_where(lambda content: content.channels == "CMYK"),
-        severity="note",
     ),
 )
 """Checks of opened images."""

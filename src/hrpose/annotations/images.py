@@ -53,12 +53,7 @@ class ImageSample:
 
 
 def sample_images(file_names: Sequence[str], folder: str | Path) -> ImageSample:
-    """Read a sample of images, the same in every process. Unreadable images are ignored here.
-
-    Args:
-        file_names: relative to the folder.
-        folder: of the images.
-    """
+    """Read a sample of the images of a folder, the same in every process. Unreadable images are ignored here."""
     names = _spread(file_names, _NUM_HEADERS)
     turned, maybe_deep = [], []
     for name in names:
@@ -80,16 +75,7 @@ def sample_images(file_names: Sequence[str], folder: str | Path) -> ImageSample:
 
 
 def settle_reading(sample: ImageSample, reading: Reading, *, orientation_matters: bool) -> Reading:
-    """Warn of the findings of `check_images`, and set the bit depth.
-
-    Args:
-        sample: of the images.
-        reading: how the images are read.
-        orientation_matters: see `check_images`.
-
-    Returns:
-        The reading, with the bit depth of the sample if it had none.
-    """
+    """Warn of the findings of `check_images`; return the reading, with the bit depth of the sample if it had none."""
     warn_of(check_images(sample, reading, orientation_matters=orientation_matters, key="data.bit_depth"))
     if reading.bit_depth is not None or sample.bit_depth is None:
         return reading
@@ -178,12 +164,7 @@ def _depth_of(file: Path) -> int:
 
 
 def complete_images(annotations: CocoAnnotations, folder: Path, *, upright: bool = False) -> CocoAnnotations:
-    """Replace file names by those of existing files, and read missing image sizes from the image files.
-
-    Args:
-        annotations: of the annotation file.
-        folder: of the images.
-        upright: whether sizes are those after applying the EXIF orientation.
+    """Replace file names by those of existing files, and read missing image sizes from the image files, upright or as stored.
 
     Raises:
         MissingDataError: if an annotated image without size is missing.

@@ -110,10 +110,7 @@ class MpiiAnnotations:
         )
 
     def truth(self, file: str | Path) -> MpiiTruth:
-        """Read the PCKh ground truth of these persons.
-
-        Args:
-            file: gt_valid.mat, or an .npz with the same arrays; see `read_mpii_truth`.
+        """Read the PCKh ground truth of these persons, see `read_mpii_truth`.
 
         Raises:
             MissingDataError: if there is no such file.
@@ -172,11 +169,7 @@ def read_mpii(file: str | Path) -> MpiiAnnotations:
 
 
 def mpii_layout(data_dir: Path | str) -> str:
-    """Describe the files that MPII training expects, which of them exist, and where to download the others.
-
-    Args:
-        data_dir: folder of the dataset, `paths.data` in the configuration.
-    """
+    """Describe the files that MPII training expects in `paths.data`, which of them exist, and where to download the others."""
     notes = {
         "annot/train.json": "(22,246 persons)",
         "annot/valid.json": "(2,958 persons)",

@@ -54,12 +54,7 @@ class InstanceFiles:
         )
 
     def annotated(self, file: Path, images: Path, purpose: str) -> InstanceTable:
-        """Return the annotated instances of a file; of a file of MPII all of them.
-
-        Args:
-            file: the annotation file.
-            images: the image folder.
-            purpose: "train" or "validate", for the message.
+        """Return the annotated instances of a file; of a file of MPII all of them; `purpose` is for the message.
 
         Raises:
             DataError: if the file cannot be used, or has no usable instances.
@@ -80,12 +75,7 @@ class InstanceFiles:
         return table
 
     def whole_images(self, file: Path, images: Path, purpose: str) -> LabelledImages:
-        """Select the images of a file, with their labelled instances and the unlabelled regions.
-
-        Args:
-            file: COCO annotations.
-            images: the image folder.
-            purpose: "train" or "validate", for the message.
+        """Select the images of a COCO file, with their labelled instances and the unlabelled regions; see `annotated`.
 
         Raises:
             DataError: if the file cannot be used, or shows no labelled instance.
@@ -107,12 +97,7 @@ class InstanceFiles:
         return f"{found}. Check the file and data.category."
 
     def detected(self, detections: Path, file: Path, images: Path) -> InstanceTable:
-        """Read the detections in the images of an annotation file.
-
-        Args:
-            detections: the detection file.
-            file: the annotation file, whose images are in the folder `images`.
-            images: the image folder.
+        """Read the detections in the images of an annotation file, which are in the folder `images`.
 
         Raises:
             DataError: if a file cannot be used, or the annotations are MPII's.
@@ -124,11 +109,7 @@ class InstanceFiles:
         return read_detections(detections, annotations, min_score=self.min_bbox_score)
 
     def ground_truth(self, file: Path) -> GroundTruth:
-        """Read all annotations, for AP.
-
-        Raises:
-            DataError: if the annotations are MPII's, which lack the areas that AP needs.
-        """
+        """Read all annotations, for AP; raise DataError for MPII's, which lack the areas that AP needs."""
         if is_mpii(file):
             raise DataError(
                 f"{file}: expected COCO annotations for AP, but got MPII's, which have no areas. Measure PCKh: metric=pckh."
@@ -150,11 +131,7 @@ class InstanceFiles:
         return annotations.truth(ground_truth)
 
     def check_alike(self, one: Path, other: Path) -> None:
-        """Check that two files have the same keypoints in the same order.
-
-        Raises:
-            DataError: if the numbers differ, or a name has different indices.
-        """
+        """Raise DataError unless two files have the same keypoints in the same order."""
         if is_mpii(one) or is_mpii(other):
             return
         first, second = self.coco(one), self.coco(other)
@@ -174,21 +151,13 @@ class InstanceFiles:
             )
 
     def check_apart(self, train: Path, train_images: Path, val: Path, val_images: Path) -> None:
-        """Warn if two annotation files share annotated images; the same file given twice is not checked.
-
-        Warns:
-            DataWarning: with their number, once per process.
-        """
+        """Warn once if two annotation files share annotated images, and how many; the same file given twice is not checked."""
         if is_mpii(train) or is_mpii(val) or train.resolve() == val.resolve():
             return
         warn_of(check_split(self.coco(train), self.coco(val), train_images, val_images))
 
     def read(self, file: Path) -> CocoAnnotations | MpiiAnnotations:
-        """Read an annotation file of COCO or MPII.
-
-        Raises:
-            DataError: if the file cannot be used.
-        """
+        """Read an annotation file of COCO or MPII, or raise DataError."""
         if not is_mpii(file):
             return self.coco(file)
         if self.category is not None:

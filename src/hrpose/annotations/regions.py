@@ -47,9 +47,6 @@ class LabelledImages:
 def read_regions(annotations: CocoAnnotations) -> PackedStrings:
     """Read the regions without labelled keypoints: for each image one compressed run-length encoding, empty where there are none.
 
-    Args:
-        annotations: of the file, with the sizes of the images.
-
     Raises:
         DataError: if a segmentation is neither polygons nor a run-length encoding of the image's size; with the annotation id.
 
@@ -81,12 +78,7 @@ def read_regions(annotations: CocoAnnotations) -> PackedStrings:
 
 
 def counted_pixels(region: str, image_size: Sequence[int]) -> NDArray[np.uint8]:
-    """Return where the loss counts, (H, W), 1 outside the region and 0 inside.
-
-    Args:
-        region: an entry of `read_regions`.
-        image_size: (width, height).
-    """
+    """Return where the loss counts, (H, W), 1 outside a region of `read_regions` and 0 inside; sizes are (width, height)."""
     width, height = map(int, image_size)
     if not region:
         return np.ones((height, width), np.uint8)

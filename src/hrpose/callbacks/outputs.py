@@ -35,15 +35,13 @@ class RunCheckpoint(ModelCheckpoint):
 
     _resumed_folder: Path | None = None
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
         """Save every `every_n_train_steps`, except at the last batch of an epoch, which `on_train_epoch_end` saves.
 
         A run resumed from the last batch would continue with the next epoch, without the validation of this one.
         """
         if self.monitor is not None or not trainer.is_last_batch:
-            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+            super().on_train_batch_end(trainer, *args)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save the checkpoint of the last batch."""
@@ -148,9 +146,7 @@ class PictureSheets(Callback):
     """
 
     def __init__(self, folder: str, *, num_crops: int = 16, num_images: int = 12) -> None:
-        self.folder = Path(folder)
-        self.num_crops = num_crops
-        self.num_images = num_images
+        self.folder, self.num_crops, self.num_images = Path(folder), num_crops, num_images
         self.history: dict[str, list[tuple[int, float]]] = {}
         self._crops_drawn = False
         self._poses: list[Poses] = []
@@ -176,14 +172,10 @@ class PictureSheets(Callback):
         self._crops_drawn = True
         datamodule = _datamodule_of(trainer)
         rows = slice(0, self.num_crops)
-        sheet = draw_crop_sheet(
-            datamodule.normalization.undo(batch["images"][rows]),
-            batch["keypoints"][rows].cpu().numpy(),
-            batch["visibility"][rows].cpu().numpy(),
-            _heatmaps_to_draw(batch["target"], rows, datamodule.codec.num_channels(1)),
-            datamodule.skeleton,
-        )
-        self._show(trainer, "train_crops", sheet)
+        images = datamodule.normalization.undo(batch["images"][rows])
+        keypoints, visibility = batch["keypoints"][rows].cpu().numpy(), batch["visibility"][rows].cpu().numpy()
+        heatmaps = _heatmaps_to_draw(batch["target"], rows, datamodule.codec.num_channels(1))
+        self._show(trainer, "train_crops", draw_crop_sheet(images, keypoints, visibility, heatmaps, datamodule.skeleton))
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any) -> None:
         """Add the loss on the device."""

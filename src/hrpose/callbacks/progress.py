@@ -114,9 +114,9 @@ class RunProgress(Callback):
         if trainer.sanity_checking:
             self._evaluate(trainer, batch, "Sanity check", sum(trainer.num_sanity_val_batches))
         elif trainer.state.fn == TrainerFn.FITTING:
-            self._evaluate(trainer, batch, f"{_epoch_of(trainer)} val", _num_val_batches(trainer), is_in_training=True)
+            self._evaluate(trainer, batch, f"{_epoch_of(trainer)} val", sum(trainer.num_val_batches), is_in_training=True)
         else:
-            self._evaluate(trainer, batch, "Validation", _num_val_batches(trainer))
+            self._evaluate(trainer, batch, "Validation", sum(trainer.num_val_batches))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Store AP or PCKh and the duration of the validation."""
@@ -169,7 +169,7 @@ class RunProgress(Callback):
             return None
         per_validation = self._validation_seconds
         if per_validation is None:
-            per_validation = _num_val_batches(trainer) * per_batch
+            per_validation = sum(trainer.num_val_batches) * per_batch
         validations = _num_validations_left(trainer, epoch) - (self._is_validated and epoch == trainer.current_epoch)
         return batches * per_batch + validations * per_validation
 
@@ -195,10 +195,6 @@ def _epoch_of(trainer: Trainer) -> str:
     return f"Epoch {epoch}" if last in (None, -1) else f"Epoch {epoch:{len(str(last))}}/{last}"
 
 
-def _num_val_batches(trainer: Trainer) -> float:
-    return sum(trainer.num_val_batches)
-
-
 def _num_batches_left(trainer: Trainer, done: int, epoch: int) -> float:
     """Return the training batches that remain after `done` batches of an epoch; infinite without a limit."""
     left = math.inf
@@ -219,32 +215,18 @@ def _num_validations_left(trainer: Trainer, epoch: int) -> int:
 
 @dataclass(frozen=True)
 class Status:
-    """The state of a run at one moment; values that are None are not shown.
+    """The state of a run at one moment; values that are None are not shown."""
 
-    Attributes:
-        title: such as "Epoch 3/14".
-        done: batches done.
-        total: batches of the epoch, the validation or the test; infinite if unknown.
-        loss: mean loss of the last batches.
-        score: name and value of the last AP or PCKh.
-        rate: images per second.
-        seconds_left: remaining time of the run.
-    """
-
-    title: str
-    done: int
-    total: float
-    loss: float | None = None
-    score: tuple[str, float] | None = None
-    rate: float | None = None
-    seconds_left: float | None = None
+    title: str  # such as "Epoch 3/14"
+    done: int  # batches
+    total: float  # batches of the epoch, the validation or the test; infinite if unknown
+    loss: float | None = None  # mean of the last batches
+    score: tuple[str, float] | None = None  # name and value of the last AP or PCKh
+    rate: float | None = None  # images per second
+    seconds_left: float | None = None  # of the run
 
     def line(self, width: int | None = None) -> str:
-        """Format the state as one line.
-
-        Args:
-            width: columns; rate, batches and score are omitted in this order until the line fits. None for a line of the log.
-        """
+        """Format a line of the log, or one that fits in a width: rate, batches and score are omitted in this order."""
         total = f"{self.total:.0f}" if math.isfinite(self.total) else "?"
         parts = {
             "title": self.title,
@@ -255,10 +237,8 @@ class Status:
             "left": "" if self.seconds_left is None else f"{format_duration(self.seconds_left)} left",
         }
         shown = {name: text for name, text in parts.items() if text}
-        if width is None:
-            return "  ".join(shown.values())
         for name in ("rate", "batches", "score"):
-            if len("  ".join(shown.values())) > width:
+            if width is not None and len("  ".join(shown.values())) > width:
                 shown.pop(name, None)
         return "  ".join(shown.values())[:width]
 
@@ -290,20 +270,11 @@ def format_duration(seconds: float) -> str:
 
 
 class Pace:
-    """Seconds per batch and images per second over the last measurements of a series of batches.
-
-    Args:
-        clock: a function that returns seconds.
-
-    Attributes:
-        done: batches of the series.
-        seconds_per_batch: None before two measurements.
-        images_per_second: None before two measurements.
-    """
+    """Seconds per batch and images per second over the last measurements of a series of batches."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self.seconds_per_batch: float | None = None
+        self.seconds_per_batch: float | None = None  # None before two measurements
         self.images_per_second: float | None = None
         self.restart()
 
@@ -328,11 +299,7 @@ class Pace:
 
 
 class Display:
-    """A line at the bottom of a terminal; log lines appear above it.
-
-    Args:
-        console: where to draw; standard error by default.
-    """
+    """A line at the bottom of a terminal, by default of standard error; log lines appear above it."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True, force_terminal=sys.stderr.isatty())
@@ -346,9 +313,7 @@ class Display:
 
     def show(self, status: Status) -> None:
         """Draw the line."""
-        if self._live is None:
-            self._open()
-        assert self._live is not None
+        self._live = self._live or self._open()
         self._live.update(status, refresh=True)
 
     def close(self) -> None:
@@ -360,15 +325,16 @@ class Display:
             self._live.stop()
             self._live = None
 
-    def _open(self) -> None:
+    def _open(self) -> Live:
         """Begin to draw, and redirect log handlers of the terminal through rich, which writes above the line."""
         on_terminal = [
             handler
             for handler in logging.getLogger().handlers
             if isinstance(handler, logging.StreamHandler) and handler.stream.isatty()
         ]
-        self._live = Live(console=self._console, auto_refresh=False, transient=True, redirect_stdout=sys.stdout.isatty())
-        self._live.start()
+        live = Live(console=self._console, auto_refresh=False, transient=True, redirect_stdout=sys.stdout.isatty())
+        live.start()
         for handler in on_terminal:
             if (stream := handler.setStream(sys.stderr)) is not None:
                 self._redirected.append((handler, stream))
+        return live

@@ -29,10 +29,7 @@ class OptunaPruning(Callback):
 
     def __init__(self, *, storage: str, study_name: str, trial: int, monitor: str) -> None:
         self._optuna = import_optional("optuna", "callbacks.pruning", "hrpose[sweep]")
-        self.storage = storage
-        self.study_name = study_name
-        self.trial = trial
-        self.monitor = monitor
+        self.storage, self.study_name, self.trial, self.monitor = storage, study_name, trial, monitor
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Report the metric from the first process, and end the training in all processes if the trial is pruned."""
@@ -48,19 +45,15 @@ class OptunaPruning(Callback):
 
     def _report(self, value: float, epoch: int) -> bool:
         """Report a value, and return whether the pruner stops the trial."""
-        journal = self._optuna.storages.journal.JournalFileBackend(self.storage)
-        study = self._optuna.load_study(
-            study_name=self.study_name,
-            storage=self._optuna.storages.JournalStorage(journal),
-            pruner=self._optuna.pruners.MedianPruner(),
-        )
+        storages, pruner = self._optuna.storages, self._optuna.pruners.MedianPruner()
+        storage = storages.JournalStorage(storages.journal.JournalFileBackend(self.storage))
+        study = self._optuna.load_study(study_name=self.study_name, storage=storage, pruner=pruner)
         # Optuna has no public function that returns a trial of another process.
         trial = self._optuna.trial.Trial(study, study.trials[self.trial]._trial_id)
         trial.report(value, epoch)
         if not trial.should_prune():
             return False
         trial.set_user_attr("pruned", epoch)
-        logger.info(
-            "Stopped after epoch %d: %s %.3f is below the median of the earlier trials at this epoch", epoch, self.monitor, value
-        )
+        text = "Stopped after epoch %d: %s %.3f is below the median of the earlier trials at this epoch"
+        logger.info(text, epoch, self.monitor, value)
         return True

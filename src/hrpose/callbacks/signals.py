@@ -116,11 +116,11 @@ class SignalCheckpoint(Checkpoint):
         command = ["scontrol", "requeue", str(slurm_job())]
         try:
             status = subprocess.run(command, check=False, timeout=60).returncode
+            fault = f" with status {status}" if status else ""
         except (OSError, subprocess.TimeoutExpired) as error:
-            logger.warning("SLURM: `%s` failed (%s). The run continues.", " ".join(command), error)
-            return
-        if status:
-            logger.warning("SLURM: `%s` failed with status %d. The run continues.", " ".join(command), status)
+            fault = f" ({error})"
+        if fault:
+            logger.warning("SLURM: `%s` failed%s. The run continues.", " ".join(command), fault)
         else:
             logger.info("SLURM: the job is requeued and will resume from %s.", file)
 

@@ -29,12 +29,9 @@ _MAX_SHARE = 0.03  # of the run's time that measurements may take
 
 
 def time_convolutions(num_threads: int) -> float:
-    """Measure the forward and backward pass of a few convolutions, with a batch in proportion to the number of threads.
+    """Return the median seconds per image of the forward and backward pass of a few convolutions, measured for 0.05 seconds.
 
-    Random number generators are not used. torch keeps the given number of threads.
-
-    Returns:
-        Seconds per image, the median of the passes that begin within 0.05 seconds.
+    The batch is in proportion to the number of threads. Random number generators are not used. torch keeps the number of threads.
     """
     torch.set_num_threads(num_threads)
     with torch.inference_mode(False), torch.enable_grad():
@@ -54,15 +51,12 @@ def time_convolutions(num_threads: int) -> float:
 class ThreadChoice:
     """Decide how many threads to use: at the start, when steps become slow, and at growing intervals.
 
-    A decision measures the largest number, its half, and so on down to one thread. It changes the number only for a clear gain.
+    A decision measures the largest number, its half, and so on down to one thread. It changes `number` only for a clear gain.
 
     Args:
         maximum: largest number of threads.
         measure: number of threads -> seconds per unit of work.
         clock: a function that returns seconds.
-
-    Attributes:
-        number: threads to use.
     """
 
     def __init__(self, maximum: int, measure: Callable[[int], float], *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -75,11 +69,7 @@ class ThreadChoice:
         self._next = clock() + self._pause
 
     def observe(self, kind: str, seconds: float) -> str | None:
-        """Record the duration of a step, and decide again if it is slow or the next decision is due.
-
-        Args:
-            kind: of the step, such as "train" or "test"; a step is compared with others of its kind.
-            seconds: duration of the step.
+        """Record a step, and decide again if it is slow for its kind ("train" or "test"), or if the next decision is due.
 
         Returns:
             A description of the change; None if nothing changes.
@@ -94,16 +84,10 @@ class ThreadChoice:
         return self.decide() if now >= self._next else None
 
     def decide(self, reason: str = "") -> str | None:
-        """Measure, and choose the number of threads.
-
-        Args:
-            reason: a sentence that is added to the returned text.
-
-        Returns:
-            A description of the change; None if nothing changes.
-        """
+        """Measure, choose the number of threads, and return a description of the change, with the reason; None without one."""
         start, before = self._clock(), self.number
-        seconds = {number: self._measure(number) for number in self._candidates()}
+        candidates = {before, *(max(1, self.maximum >> halvings) for halvings in range(self.maximum.bit_length()))}
+        seconds = {number: self._measure(number) for number in candidates}
         best = min(seconds, key=lambda number: seconds[number])
         gain = seconds[before] / seconds[best]
         if gain >= _CLEARLY_FASTER:
@@ -118,9 +102,6 @@ class ThreadChoice:
         cause = " Other processes probably use the processors." if self.number < before else ""
         return f"Using {threads} instead of {before}: convolutions are {gain:.1f} times as fast.{reason}{cause}"
 
-    def _candidates(self) -> set[int]:
-        return {self.number, *(max(1, self.maximum >> halvings) for halvings in range(self.maximum.bit_length()))}
-
 
 class TorchThreads(Callback):
     """Set the number of threads of torch for training, validation and test on a CPU.
@@ -130,7 +111,8 @@ class TorchThreads(Callback):
 
     Args:
         number: threads; "auto" chooses by the load of the machine. It has no effect if OMP_NUM_THREADS is set, on other devices
-            than a CPU, and with several processes, among which Lightning divides the processors.
+            than a CPU, with several processes, among which Lightning divides the processors, and for a compiled network, which
+            torch compiles again for each other number.
 
     Raises:
         ValueError: if the number is below 1, or OMP_NUM_THREADS has another value.
@@ -198,7 +180,9 @@ class TorchThreads(Callback):
         self._before = torch.get_num_threads()
         if self.number != "auto":
             torch.set_num_threads(self.number)
-        elif "OMP_NUM_THREADS" not in os.environ and trainer.world_size == 1 and _is_on_cpu(trainer):
+        elif (
+            "OMP_NUM_THREADS" not in os.environ and trainer.world_size == 1 and _is_on_cpu(trainer) and not _is_compiled(trainer)
+        ):
             self._start_choice()
         number = torch.get_num_threads()
         if self._stored not in (None, number) and trainer.state.fn == TrainerFn.FITTING and _is_on_cpu(trainer):
@@ -218,6 +202,10 @@ class TorchThreads(Callback):
 
 def _is_on_cpu(trainer: Trainer) -> bool:
     return trainer.strategy.root_device.type == "cpu"
+
+
+def _is_compiled(trainer: Trainer) -> bool:
+    return getattr(trainer.lightning_module, "compiled", False)
 
 
 def _report(change: str | None) -> None:

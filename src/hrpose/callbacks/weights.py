@@ -64,16 +64,14 @@ class FreezeBackbone(Callback):
                 part.eval()
 
     def _freeze(self, net: nn.Module) -> None:
-        if not self._frozen:
-            self._frozen = [parameter for parameter in split_parameters(net)[0] if parameter.requires_grad]
-            for parameter in self._frozen:
-                parameter.requires_grad = False
-            logger.info(
-                "The backbone is frozen%s: %.2f M of %.2f M parameters.",
-                "" if self.epochs is None else f" until epoch {self.epochs}",
-                sum(parameter.numel() for parameter in self._frozen) / 1e6,
-                count_parameters(net) / 1e6,
-            )
+        if self._frozen:
+            return
+        self._frozen = [parameter for parameter in split_parameters(net)[0] if parameter.requires_grad]
+        for parameter in self._frozen:
+            parameter.requires_grad = False
+        until = "" if self.epochs is None else f" until epoch {self.epochs}"
+        frozen, total = sum(parameter.numel() for parameter in self._frozen) / 1e6, count_parameters(net) / 1e6
+        logger.info("The backbone is frozen%s: %.2f M of %.2f M parameters.", until, frozen, total)
 
     def _release(self, net: nn.Module) -> None:
         if not self._frozen:

@@ -57,6 +57,8 @@ def _explain_worker(number: str, name: str | None) -> str:
     how = f"was killed ({name.strip()}), {_KILLED}" if name else f"has died, {_KILLED}"
     if name is not None and "Bus" in name:
         how = "ran out of shared memory (/dev/shm). Enlarge it"
+    elif name is not None and "Terminated" in name:
+        return f"Worker {number} of data.num_workers was ended by SIGTERM."
     return f"Worker {number} of data.num_workers {how}. {_FEWER_PROCESSES}"
 
 

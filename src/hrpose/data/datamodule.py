@@ -265,13 +265,12 @@ class PoseDataModule(LightningDataModule):
         Raises:
             DataError: if the set cannot be used.
         """
-        table: InstanceTable | None
-        if split == "train":
-            table = getattr(self, "train_table", None)
-            table = self.files.annotated(self.train_annotations, self.train_images, split) if table is None else table
+        if split == "val":
+            table = self.val_tables["gt"] if "gt" in self.val_tables else self._val_table("gt")
+        elif hasattr(self, "train_table"):
+            table = self.train_table
         else:
-            table = self.val_tables.get("gt")
-            table = self._val_table("gt") if table is None else table
+            table = self.files.annotated(self.train_annotations, self.train_images, split)
         rows = np.flatnonzero((table.visibility > 0).any(axis=1))
         rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(number, len(rows))).round().astype(int))]
         return table, rows, self.crops(table, train=split == "train", augmented=False).__getitems__(rows.tolist())

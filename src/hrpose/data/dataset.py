@@ -3,9 +3,12 @@
 The generator of a sample is seeded by (seed, epoch, index), so the sample is the same in every worker, process and resumed run.
 """
 
+import os
+import signal
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import cv2
@@ -234,8 +237,24 @@ def keep_batch(batch: RawBatch) -> RawBatch:
 
 
 def start_worker(worker_id: int) -> None:
-    """Limit OpenCV to one thread in a worker of a loader."""
+    """Limit OpenCV to one thread in a worker of a loader, and let only the main process stop the worker.
+
+    `timeout`, SLURM and systemd send a signal to all processes of a run. The main process then needs workers until it has
+    written a checkpoint.
+    """
     cv2.setNumThreads(0)
+    if hasattr(signal, "sigwaitinfo"):  # Linux
+        for number in (signal.SIGUSR1, signal.SIGUSR2):  # warnings of SLURM
+            signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
+    """End the process when its parent sends SIGTERM."""
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)
 
 
 def shuffle_in_blocks(stored: NDArray[np.int64], block: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -301,16 +320,15 @@ class EpochSampler(DistributedSampler[Any]):
 
     def __iter__(self) -> Iterator[Any]:
         count = len(self.dataset)  # type: ignore[arg-type]
-        if self.shuffle:
-            rng = np.random.default_rng((self.seed, self.epoch))
-            if self.block is None:
-                order = rng.permutation(count)
-            else:
-                if self._stored is None:
-                    self._stored = self.dataset.stored_order()  # type: ignore[attr-defined]  # a dataset that has blocks
-                order = shuffle_in_blocks(self._stored, self.block, rng)
-        else:
+        rng = np.random.default_rng((self.seed, self.epoch))
+        if not self.shuffle:
             order = np.arange(count)
+        elif self.block is None:
+            order = rng.permutation(count)
+        else:
+            if self._stored is None:
+                self._stored = self.dataset.stored_order()  # type: ignore[attr-defined]  # a dataset that has blocks
+            order = shuffle_in_blocks(self._stored, self.block, rng)
         own = np.resize(order, self.total_size)[self.rank : self.total_size : self.num_replicas]
         skip, self._skip = self._skip, 0
         return iter([(self.epoch, index) for index in own[skip:].tolist()])
@@ -330,16 +348,12 @@ class ResumableLoader(DataLoader[RawBatch]):
     _resume_batches = 0
 
     def __iter__(self) -> Iterator[RawBatch]:  # type: ignore[override]
-        sampler = self.sampler
-        self._epoch = int(getattr(sampler, "epoch", 0))
-        self._batches = 0
-        if self._epoch == self._resume_epoch:
-            self._batches = self._resume_batches
-        unwanted = self._batches
-        if isinstance(sampler, EpochSampler):
-            sampler.skip_next(self._batches * self._samples_per_batch)
-            unwanted = 0
+        self._epoch = int(getattr(self.sampler, "epoch", 0))
+        self._batches = unwanted = self._resume_batches if self._epoch == self._resume_epoch else 0
         self._resume_epoch = -1
+        if isinstance(self.sampler, EpochSampler):
+            self.sampler.skip_next(self._batches * self._samples_per_batch)
+            unwanted = 0
         for batch in islice(super().__iter__(), unwanted, None):
             self._batches += 1
             yield batch
@@ -364,9 +378,8 @@ class ResumableLoader(DataLoader[RawBatch]):
                 f"Expected {_NAMES[key]} to be {then[key]}, as in the checkpoint, to resume within epoch {state_dict['epoch']}, "
                 f"but got {now[key]}. Set it as before, or resume from a checkpoint at the end of an epoch."
             )
-        self._resume_epoch = state_dict["epoch"]
-        self._resume_batches = state_dict["batches"]
-        self._epoch, self._batches = self._resume_epoch, self._resume_batches
+        self._epoch = self._resume_epoch = state_dict["epoch"]
+        self._batches = self._resume_batches = state_dict["batches"]
 
     def _order(self) -> dict[str, int]:
         """Return what the samples of a batch depend on."""

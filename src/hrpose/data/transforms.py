@@ -94,32 +94,28 @@ class HalfBody:
             return crop
         if rng.random() >= self.probability:
             return crop
-        choose = self._choose if self.rules == "official" else self._choose_as_mmpose
-        points = np.asarray(keypoints, dtype=np.float64)[choose(labelled, rng)]
+        upper, lower = ([k for k in half if labelled[k]] for half in (self.upper_body, self.lower_body))
+        choose = _choose_half if self.rules == "official" else _choose_half_as_mmpose
+        points = np.asarray(keypoints, dtype=np.float64)[choose(upper, lower, rng)]
         extent = np.ptp(points, axis=0) if len(points) >= 2 else np.zeros(2)
         if not extent.any():
             return crop
         scale = fit_aspect_ratio(extent, float(crop.scale[0] / crop.scale[1])) * self.padding
         return replace(crop, center=points.mean(axis=0), scale=scale, extent=extent * self.padding)
 
-    def _choose(self, labelled: NDArray[np.bool_], rng: Draws) -> list[int]:
-        upper, lower = self._halves(labelled)
-        if rng.standard_normal() < 0.5 and len(upper) > 2:
-            return upper
-        return lower if len(lower) > 2 else upper
 
-    def _choose_as_mmpose(self, labelled: NDArray[np.bool_], rng: Draws) -> list[int]:
-        upper, lower = self._halves(labelled)
-        prefers_upper = rng.random() < _MMPOSE_UPPER
-        if len(upper) < _MMPOSE_LEAST_UPPER and len(lower) < _MMPOSE_LEAST_LOWER:
-            return []
-        if len(lower) < _MMPOSE_LEAST_LOWER:
-            return upper
-        return upper if prefers_upper and len(upper) >= _MMPOSE_LEAST_UPPER else lower
+def _choose_half(upper: list[int], lower: list[int], rng: Draws) -> list[int]:
+    if rng.standard_normal() < 0.5 and len(upper) > 2:
+        return upper
+    return lower if len(lower) > 2 else upper
 
-    def _halves(self, labelled: NDArray[np.bool_]) -> tuple[list[int], list[int]]:
-        """Return the labelled keypoints of the upper and of the lower half."""
-        return [k for k in self.upper_body if labelled[k]], [k for k in self.lower_body if labelled[k]]
+
+def _choose_half_as_mmpose(upper: list[int], lower: list[int], rng: Draws) -> list[int]:
+    prefers_upper = rng.random() < _MMPOSE_UPPER
+    has_upper, has_lower = len(upper) >= _MMPOSE_LEAST_UPPER, len(lower) >= _MMPOSE_LEAST_LOWER
+    if has_upper and (prefers_upper or not has_lower):
+        return upper
+    return lower if has_lower else []
 
 
 @dataclass(frozen=True)

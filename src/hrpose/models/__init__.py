@@ -1,6 +1,6 @@
 """Networks and their size."""
 
-from hrpose.models.checks import count_macs, count_parameters, find_heatmap_size, split_modules, split_parameters
+from hrpose.models.checks import compile_network, count_macs, count_parameters, find_heatmap_size, split_modules, split_parameters
 from hrpose.models.deeppose import DeepPose
 from hrpose.models.higher_hrnet import HigherHRNet
 from hrpose.models.hourglass import StackedHourglass
@@ -15,6 +15,7 @@ __all__ = [
     "SimCC",
     "SimpleBaseline",
     "StackedHourglass",
+    "compile_network",
     "count_macs",
     "count_parameters",
     "find_heatmap_size",

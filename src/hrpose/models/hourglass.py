@@ -103,6 +103,8 @@ class StackedHourglass(nn.Module):
 class Hourglass(nn.Module):
     """Down to 1/16 of the resolution and up again, with a shortcut at each resolution."""
 
+    compiles_alone = True  # see `compile_network`
+
     def __init__(self, width: int, num_blocks: int) -> None:
         super().__init__()
         num_paths = [4, 3, 3, 3]  # shortcut, down, up; and, at the coarsest resolution, the middle

@@ -85,6 +85,18 @@ class Bottleneck(nn.Module):
         return F.relu(out, inplace=True)
 
 
+class Branch(nn.Sequential):
+    """Residual blocks in a row."""
+
+    compiles_alone = True  # see `compile_network`
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (B, C, h, w) to (B, C', h, w)."""
+        for block in self:
+            features = block(features)
+        return features
+
+
 class Transition(nn.ModuleList):
     """The step between two stages: adds a branch of half the resolution of the last.
 
@@ -106,11 +118,37 @@ class Transition(nn.ModuleList):
         return [path(features[min(branch, len(features) - 1)]) for branch, path in enumerate(self)]
 
 
-class ExchangeUnit(nn.Module):
-    """Residual blocks on every branch, then a sum over the branches for every output: y_i = ReLU(sum over j of f_ij(x_j)).
+class Exchange(nn.ModuleDict):
+    """A sum over the branches for every output: y_i = ReLU(sum over j of f_ij(x_j)).
 
     f_ij is the identity for i = j, a 1x1 convolution with nearest-neighbour upsampling from a coarser branch j, and strided 3x3
-    convolutions from a finer one. Without outputs there is no exchange.
+    convolutions from a finer one.
+
+    Args:
+        channels: of the branches, finest first.
+        outputs: indices of the output branches, 0 the finest. They are the keys, so that parameter names are the same where
+            earlier outputs are left out.
+    """
+
+    compiles_alone = True  # see `compile_network`
+
+    def __init__(self, channels: Sequence[int], outputs: Sequence[int]) -> None:
+        sources = range(len(channels))
+        super().__init__(
+            {str(target): nn.ModuleList(_exchange_path(channels, source, target) for source in sources) for target in outputs}
+        )
+
+    def forward(self, inputs: list[Tensor]) -> list[Tensor]:
+        """Map branches, finest first, to the output branches."""
+        outputs = []
+        for paths in self.values():
+            terms = zip(paths, inputs, strict=True)  # type: ignore[call-overload]  # a ModuleList iterates
+            outputs.append(_sum_relu([path(feature) for path, feature in terms]))
+        return outputs
+
+
+class ExchangeUnit(nn.Module):
+    """Residual blocks on every branch, then an exchange between the branches; without outputs there is no exchange.
 
     Args:
         channels: of the branches, finest first; at least two.
@@ -120,24 +158,13 @@ class ExchangeUnit(nn.Module):
 
     def __init__(self, channels: Sequence[int], num_blocks: int, outputs: Sequence[int]) -> None:
         super().__init__()
-        self.branches = nn.ModuleList(nn.Sequential(*(BasicBlock(width) for _ in range(num_blocks))) for width in channels)
-        # a dictionary, so that parameter names are the same where earlier outputs are left out
-        self.fuse_layers = nn.ModuleDict(
-            {
-                str(target): nn.ModuleList(_exchange_path(channels, source, target) for source in range(len(channels)))
-                for target in outputs
-            }
-        )
+        self.branches = nn.ModuleList(Branch(*(BasicBlock(width) for _ in range(num_blocks))) for width in channels)
+        self.fuse_layers = Exchange(channels, outputs)
 
     def forward(self, features: list[Tensor]) -> list[Tensor]:
         """Map branches, finest first, to the output branches."""
         inputs = [branch(feature) for branch, feature in zip(self.branches, features, strict=True)]
-        if not len(self.fuse_layers):
-            return inputs
-        outputs = []
-        for paths in self.fuse_layers.values():
-            terms = zip(paths, inputs, strict=True)  # type: ignore[call-overload]  # a ModuleList iterates
-            outputs.append(_sum_relu([path(feature) for path, feature in terms]))
+        outputs: list[Tensor] = self.fuse_layers(inputs) if len(self.fuse_layers) else inputs
         return outputs
 
 
@@ -248,7 +275,7 @@ class HRNet(nn.Module):
         self.bn1 = nn.BatchNorm2d(stem_width)
         self.conv2 = conv3x3(stem_width, stem_width, stride=2)
         self.bn2 = nn.BatchNorm2d(stem_width)
-        self.layer1 = nn.Sequential(
+        self.layer1 = Branch(
             *(Bottleneck(4 * stage1_width if block else stem_width, stage1_width) for block in range(stage1_blocks))
         )
         self.transition1 = Transition([4 * stage1_width], channels[:2])

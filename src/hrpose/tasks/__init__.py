@@ -1,4 +1,7 @@
-"""The verbs of the command line: one module per verb, with a function of the same name."""
+"""The verbs of the command line: one module per verb, with a function of the same name.
+
+The function takes a composed and validated configuration of the verb, and returns a record of what it found and wrote.
+"""
 
 from collections.abc import Callable
 from importlib import import_module

@@ -18,6 +18,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, ListConfig
 from torch import nn
 
+from hrpose.annotations.coco_rows import list_first
 from hrpose.callbacks import LossHistory
 from hrpose.callbacks.signals import SignalCheckpoint
 from hrpose.codecs import Codec
@@ -34,8 +35,7 @@ from hrpose.report import PckhProtocol, Protocol
 from hrpose.report.protocol import Benchmark
 from hrpose.skeletons import Skeleton
 from hrpose.structures import Poses
-from hrpose.tasks.batch_size import find_batch_size
-from hrpose.tasks.dry_run import check_parts, dry_run, settle_last_batch
+from hrpose.tasks.dry_run import check_parts, dry_run, find_batch_size, settle_last_batch
 from hrpose.tasks.protocols import state_protocols
 from hrpose.tasks.resume import requeue_file
 from hrpose.weights import load_weights
@@ -67,14 +67,9 @@ class ExportedModule(MetricModule):
     """Measure an exported file that estimates poses, on uint8 crops from the loaders. Arguments are those of `MetricModule`."""
 
     def __init__(
-        self,
-        engine: ExportedEngine | ExportedImageEngine,
-        metrics: Mapping[str, PoseMetric],
-        *,
-        config: dict[str, Any] | None = None,
-        protocols: Mapping[str, Mapping[str, Any]] | None = None,
+        self, engine: ExportedEngine | ExportedImageEngine, metrics: Mapping[str, PoseMetric], **stored: dict[str, Any] | None
     ) -> None:
-        super().__init__(engine.skeleton, metrics, config=config, protocols=protocols)
+        super().__init__(engine.skeleton, metrics, **stored)
         self.engine = engine
 
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Poses:
@@ -126,22 +121,18 @@ def assemble(cfg: DictConfig, *, bit_depth: int | None = None, net: ExportedNetw
 
 
 def assemble_exported(cfg: DictConfig, exported: ExportedPoses | ExportedMaps) -> Assembly:
-    """Build data and trainer for an exported file that estimates poses, with its codec and flip test.
-
-    Raises:
-        ConfigError: if the file and the data have different keypoints.
-    """
+    """Build data and trainer for an exported file that estimates poses, with its codec and flip test."""
     record = exported.record
     trainer, skeleton = _begin(cfg)
     _compare_with_record(cfg, record, skeleton)
     datamodule = build_datamodule(cfg, record.codec, skeleton, record.bit_depth)
     rules = {"flip_test": record.flip_test, "keypoint_score_threshold": cfg.keypoint_score_threshold}
     metrics, protocols = _build_metrics(cfg, datamodule, skeleton, record.codec, rules)
-    engine = (
-        ExportedImageEngine(exported)
-        if isinstance(exported, ExportedMaps)
-        else ExportedEngine(exported, keypoint_score_threshold=cfg.keypoint_score_threshold)
-    )
+    engine: ExportedEngine | ExportedImageEngine
+    if isinstance(exported, ExportedMaps):
+        engine = ExportedImageEngine(exported)
+    else:
+        engine = ExportedEngine(exported, keypoint_score_threshold=cfg.keypoint_score_threshold)
     module = ExportedModule(engine, metrics, **_stored(cfg, datamodule, protocols))
     return Assembly(module, datamodule, trainer, protocols)
 
@@ -195,11 +186,10 @@ def _stored(cfg: DictConfig, datamodule: PoseDataModule, protocols: Mapping[str,
     Both are plain containers, which `torch.load` reads with `weights_only`. The configuration has the measured bit depth and
     batch size.
     """
-    content: dict[str, Any] = plain(cfg)
-    measured = {"bit_depth": datamodule.reading.bit_depth}
-    if content["data"].get("batch_size") == "auto" and datamodule.batch_size:
-        measured["batch_size"] = datamodule.batch_size
-    config = {**content, "data": {**content["data"], **measured}}
+    config: dict[str, Any] = plain(cfg)
+    config["data"]["bit_depth"] = datamodule.reading.bit_depth
+    if config["data"].get("batch_size") == "auto" and datamodule.batch_size:
+        config["data"]["batch_size"] = datamodule.batch_size
     return {"config": config, "protocols": {boxes: protocol.to_dict() for boxes, protocol in protocols.items()}}
 
 
@@ -229,7 +219,7 @@ def _check_flip_pairs(skeleton: Skeleton, augment: Sequence[Any], *, flip_test: 
             "there are none; or augment.flip=null flip_test=false if mirrored images are not realistic.",
             len(names),
             skeleton.name,
-            ", ".join(names[:5]) + (", ..." if len(names) > 5 else ""),
+            list_first(names, 5),
             f"{used[0]} uses" if len(used) == 1 else " and ".join(used) + " use",
         )
     elif skeleton.flip_pairs_given:
@@ -264,11 +254,7 @@ def _build_network(cfg: DictConfig, codec: Codec, loss: nn.Module, skeleton: Ske
 def build_metric(
     node: DictConfig, skeleton: Skeleton, datamodule: PoseDataModule, benchmark: Benchmark | None = None
 ) -> PoseMetric:
-    """Build a metric with its ground truth: head boxes for PCKh, annotations and sigmas for others.
-
-    Raises:
-        ConfigError: if the benchmark measures PCKh and the metric does not.
-    """
+    """Build a metric with its ground truth: head boxes for PCKh, annotations and sigmas for others."""
     benchmark = benchmark or Benchmark()
     target = get_class(node._target_)
     if benchmark.measure == "pckh" and not issubclass(target, PCKh):
@@ -298,11 +284,7 @@ def _silence_libraries() -> None:
 
 
 def build_trainer(cfg: DictConfig) -> Trainer:
-    """Build the trainer with its callbacks and loggers.
-
-    Raises:
-        ConfigError: if Lightning refuses the settings on this machine.
-    """
+    """Build the trainer with its callbacks and loggers; raise ConfigError for settings that this machine does not support."""
     callbacks = _named(cfg.callbacks)
     has_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)  # otherwise Lightning would add one
     at_signals = [SignalCheckpoint(requeue_file(cfg))] if cfg.trainer.get("enable_checkpointing", True) else []
@@ -326,11 +308,7 @@ def build_trainer(cfg: DictConfig) -> Trainer:
 
 @rank_zero_only
 def connect_loggers(cfg: DictConfig, trainer: Trainer) -> None:
-    """Connect to Weights & Biases before training, if the run logs there.
-
-    Raises:
-        ConfigError: if there is no connection or no account.
-    """
+    """Connect to Weights & Biases before training, if the run logs there."""
     nodes = [node for node in (cfg.logger or {}).values() if node is not None]
     for node, built in zip(nodes, trainer.loggers, strict=True):
         if not isinstance(built, WandbLogger) or node.get("offline"):

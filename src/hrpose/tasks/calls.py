@@ -36,7 +36,10 @@ from hrpose.config import (
 if TYPE_CHECKING:
     from hrpose.annotations.converters import Conversion
     from hrpose.tasks.doctor import DoctorResult
-    from hrpose.tasks.results import ExportResult, FitResult, PredictResult, ScoreResult
+    from hrpose.tasks.evaluate import ScoreResult
+    from hrpose.tasks.export import ExportResult
+    from hrpose.tasks.fit import FitResult
+    from hrpose.tasks.predict import PredictResult
 
 logger = logging.getLogger(__name__)
 
@@ -114,12 +117,7 @@ def doctor(*overrides: str, **values: Any) -> DoctorResult:
 
 
 def call(verb: str, overrides: Sequence[str], values: Mapping[str, Any]) -> Any:
-    """Compose, check and run a verb in a new folder, and return its result.
-
-    Raises:
-        ConfigError: if the configuration has faults.
-        RuntimeError: if a script starts further processes without the guard that they need.
-    """
+    """Compose, check and run a verb in a new folder, and return its result."""
     texts = [*overrides, *(write_override(key, value) for key, value in values.items())]
     check(verb, texts)
     cfg, task = compose(verb, texts), tasks.find_task(verb)
@@ -169,7 +167,7 @@ def _restored() -> Iterator[None]:
     """
     in_main_thread = threading.current_thread() is threading.main_thread()  # only the main thread can set handlers
     signals = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    seeds = {name: os.environ.get(name) for name in _SEEDS}
+    seeds = {name: os.environ[name] for name in _SEEDS if name in os.environ}
     filters = {handler: list(handler.filters) for handler in logging.root.handlers}
     try:
         with warnings.catch_warnings():
@@ -182,9 +180,8 @@ def _restored() -> Iterator[None]:
         for number, handler in signals.items():
             if in_main_thread and handler is not None and signal.getsignal(number) != handler:
                 signal.signal(number, handler)
-        for name, seed in seeds.items():
+        for name in _SEEDS:
             os.environ.pop(name, None)
-            if seed is not None:
-                os.environ[name] = seed
+        os.environ.update(seeds)
         for log_handler, before in filters.items():
             log_handler.filters[:] = before

@@ -1,5 +1,6 @@
 """hrpose compare: compare two runs, reports or result files of the same protocol, or the jobs of a sweep."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,13 @@ from hrpose.report.table import explain_undefined, format_number, make_table, sa
 from hrpose.tasks.evaluate import read_evaluated, read_options
 from hrpose.tasks.sweep import is_sweep, read_sweep
 
+_JOB_COLUMNS = ("job", "overrides", "AP", "difference", "95 % interval", "p-value")
+
 
 def compare(cfg: DictConfig) -> float:
     """Print the metrics of a and b, their difference and its p-value, and write compare.json to the run folder.
 
     A sweep is represented by its best job. Without b, the best job of the sweep a is compared with each other job.
-
-    Args:
-        cfg: a composed and validated configuration of the verb `compare`.
 
     Returns:
         AP of b, or of the second best job, minus AP of a, with the first source of boxes; NaN if one is undefined.
@@ -39,7 +39,7 @@ def compare(cfg: DictConfig) -> float:
         _show(name, comparison, cfg, console)
     _write(cfg, _contents(comparisons), console)
     first = next(iter(comparisons.values())).differences["AP"]
-    return float("nan") if first is None else first
+    return math.nan if first is None else first
 
 
 def _contents(comparisons: Mapping[str, Comparison]) -> dict[str, Any]:
@@ -68,23 +68,15 @@ def _compare_jobs(cfg: DictConfig, console: Console) -> float:
         table.columns[1].justify, table.columns[1].no_wrap, table.columns[1].overflow = "left", False, "fold"
         for job, (overrides, _) in others:
             comparison = compared[job][name]
-            difference, interval = comparison.differences["AP"], comparison.interval
-            table.add_row(
-                job,
-                overrides,
-                format_number(comparison.b.numbers["AP"]),
-                "" if difference is None else f"{difference:+.3f}",
-                "" if interval is None else f"{interval[0]:+.3f} to {interval[1]:+.3f}",
-                "" if comparison.p_value is None else f"{comparison.p_value:.3f}",
-            )
+            interval = " to ".join(map(_signed, comparison.interval or ()))
+            p_value = "" if comparison.p_value is None else f"{comparison.p_value:.3f}"
+            measured = format_number(comparison.b.numbers["AP"]), _signed(comparison.differences["AP"])
+            table.add_row(job, overrides, *measured, interval, p_value)
         console.print(table)
     say(console, f"95 % intervals and p-values of the paired bootstrap, not corrected for {len(others)} comparisons.")
     _write(cfg, {"best": best, "jobs": {job: _contents(kinds) for job, kinds in compared.items()}}, console)
     differences = [next(iter(kinds.values())).differences["AP"] for kinds in compared.values()]
-    return max((value for value in differences if value is not None), default=float("nan"))
-
-
-_JOB_COLUMNS = ("job", "overrides", "AP", "difference", "95 % interval", "p-value")
+    return max((value for value in differences if value is not None), default=math.nan)
 
 
 def _compare_sides(a: Mapping[str, Measurement], b: Mapping[str, Measurement], cfg: DictConfig) -> dict[str, Comparison]:
@@ -143,11 +135,9 @@ def _measure_rows(side: str, file: Path, cfg: DictConfig) -> Measurement:
             f"Expected annotations for the results {side}={file}, but annotations is null. Set annotations=<file>, or compare "
             "reports."
         )
-    evaluated = read_evaluated(cfg.annotations, file, **read_options(cfg))
-    matches = match_detections(
-        evaluated.detections, evaluated.truth, evaluated.skeleton.sigmas, max_detections=cfg.max_detections
-    )
-    return measure(matches, evaluated.protocol, num_samples=cfg.num_samples, seed=cfg.seed)
+    found = read_evaluated(cfg.annotations, file, **read_options(cfg))
+    matches = match_detections(found.detections, found.truth, found.skeleton.sigmas, max_detections=cfg.max_detections)
+    return measure(matches, found.protocol, num_samples=cfg.num_samples, seed=cfg.seed)
 
 
 def _pair(
@@ -169,30 +159,24 @@ def _pair(
 def _show(name: str, comparison: Comparison, cfg: DictConfig, console: Console) -> None:
     table = make_table("Keypoint AP" + (f", boxes {name}" if name else ""), ["number", "a", "b", "b - a"])
     for column in COLUMNS:
-        difference = comparison.differences[column]
-        table.add_row(
-            column,
-            format_number(comparison.a.numbers[column]),
-            format_number(comparison.b.numbers[column]),
-            "" if difference is None else f"{difference:+.3f}",
-        )
+        sides = [format_number(side.numbers[column]) for side in (comparison.a, comparison.b)]
+        table.add_row(column, *sides, _signed(comparison.differences[column]))
     console.print(table)
     explain_undefined([*comparison.a.numbers.values(), *comparison.b.numbers.values()], console)
-    if comparison.p_value is None or comparison.interval is None:
-        say(console, f"No p-value: {comparison.unpaired}.")
-    else:
-        low, high = comparison.interval
+    lines = [f"No p-value: {comparison.unpaired}."]
+    if comparison.p_value is not None and comparison.interval is not None:
         used, total = comparison.num_used, comparison.a.samples.size
         sign = "at most " if comparison.p_value <= 1 / used else ""
         left_out = f" (without {total - used} that have no annotated instances)" if used < total else ""
-        say(
-            console,
-            f"95 % interval of AP b - a over {used} resamples of the images{left_out}: {low:+.3f} to {high:+.3f}; "
-            f"p-value {sign}{comparison.p_value:.3f} (paired bootstrap)",
-        )
+        lines = [
+            f"95 % interval of AP b - a over {used} resamples of the images{left_out}: "
+            f"{' to '.join(map(_signed, comparison.interval))}; p-value {sign}{comparison.p_value:.3f} (paired bootstrap)"
+        ]
     if comparison.unlike:
-        say(console, "Different protocols (a | b):")
-        for line in comparison.unlike:
-            say(console, f"  - {line}")
-    say(console, f"a: {cfg.a}: {comparison.a.protocol}")
-    say(console, f"b: {cfg.b}: {comparison.b.protocol}")
+        lines += ["Different protocols (a | b):", *(f"  - {line}" for line in comparison.unlike)]
+    for line in (*lines, f"a: {cfg.a}: {comparison.a.protocol}", f"b: {cfg.b}: {comparison.b.protocol}"):
+        say(console, line)
+
+
+def _signed(difference: float | None) -> str:
+    return "" if difference is None else f"{difference:+.3f}"

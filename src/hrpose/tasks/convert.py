@@ -18,9 +18,6 @@ _UNUSED_WITH_TO = ("format", "names", "category", "flip_pairs", "split_by", "arc
 def convert(cfg: DictConfig) -> Conversion | None:
     """Convert a source, and print the files and the command that trains on them.
 
-    Args:
-        cfg: a composed and validated configuration of the verb `convert`.
-
     Returns:
         The conversion; None with `to`, which converts COCO files to labels of a tool.
 

@@ -7,12 +7,13 @@ import os
 import platform
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
@@ -24,15 +25,24 @@ from hrpose.annotations.checks import SKELETON_CHECKS, Finding
 from hrpose.annotations.coco_annotations import CocoAnnotations
 from hrpose.annotations.coco_rows import list_first
 from hrpose.annotations.examination import Split, examine_images, examine_labels, examine_pair, read_split, sort_findings
+from hrpose.annotations.images import sample_images
 from hrpose.annotations.mpii import MpiiAnnotations
 from hrpose.annotations.reader import InstanceFiles
-from hrpose.config import ConfigError, build, plain
+from hrpose.config import ConfigError, build, find_checkpoint, plain
 from hrpose.config.paths import find_checked_splits
+from hrpose.data.datamodule import PoseDataModule
+from hrpose.errors import DataError
+from hrpose.estimator import PoseEstimator
 from hrpose.files import conf_dir, dumps, write_json
 from hrpose.media.images import Reading
+from hrpose.report.crops import ShownCrop
+from hrpose.report.data_page import DataPage, write_data_page
 from hrpose.report.table import say
 from hrpose.skeletons import MPII, Skeleton, describe_sigmas, sigma_sources
-from hrpose.tasks.doctor_page import write_doctor_page
+from hrpose.structures import InstanceTable
+from hrpose.tasks.assemble import build_datamodule
+from hrpose.tasks.shown_crops import drop_missing, predicted_crops, training_crops
+from hrpose.weights.fetch import find_weights
 
 _MOST_PAIRS = 12  # printed mirror pairs
 _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
@@ -78,9 +88,10 @@ class DoctorResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of doctor.json as plain containers."""
+        counts = Counter(finding.severity for finding in self.findings)
         return {
             "environment": dict(self.environment),
-            "counts": count_severities(self.findings),
+            "counts": {severity: counts[severity] for severity in ("error", "warning", "note")},
             "splits": [_summarise(split) for split in self.splits],
             "skeleton": None if self.skeleton is None else self.skeleton.to_dict(),
             "mirror_pairs_from": self.mirror_pairs_from,
@@ -90,13 +101,9 @@ class DoctorResult:
 
 
 def doctor(cfg: DictConfig) -> DoctorResult:
-    """Check annotation files and images, print the findings, and write doctor.json and doctor.html.
-
-    Args:
-        cfg: a composed and validated configuration of the verb `doctor`.
-    """
+    """Check annotation files and images, print the findings, and write doctor.json and doctor.html."""
     splits, skeleton, findings = _examine(cfg)
-    run = Path(str(cfg.paths.run))
+    run, console = Path(str(cfg.paths.run)), Console()
     result = DoctorResult(
         run_dir=run,
         findings=tuple(sort_findings(findings)),
@@ -111,28 +118,23 @@ def doctor(cfg: DictConfig) -> DoctorResult:
     if result.page is not None:
         write_doctor_page(cfg, result.findings, splits, skeleton, result.page)
     if cfg.format == "json":
-        say(Console(), dumps(result.to_dict(), undefined_as_null=True, indent=1))
-    elif not splits:
-        _show_environment(result, Console())
+        say(console, dumps(result.to_dict(), undefined_as_null=True, indent=1))
+    elif splits:
+        _show(result, console)
     else:
-        _show(result, Console())
+        width = max(map(len, result.environment))
+        for name, value in result.environment.items():
+            say(console, f"{name:{width}}  {value}")
+        say(console, "\nTo check data: hrpose doctor data.train_annotations=<file> data.train_images=<folder>")
     return result
-
-
-def count_severities(findings: Sequence[Finding]) -> dict[str, int]:
-    """Count errors, warnings and notes."""
-    counts = Counter(finding.severity for finding in findings)
-    return {severity: counts[severity] for severity in ("error", "warning", "note")}
 
 
 def describe_environment() -> dict[str, str]:
     """Return versions and machine by name for a bug report; packages that are not installed are omitted."""
     entries = {"hrpose": __version__, "python": platform.python_version()}
     for package in _PACKAGES:
-        try:
+        with suppress(PackageNotFoundError):
             entries[package] = version(package)
-        except PackageNotFoundError:
-            continue
     entries["platform"] = platform.platform()
     entries["processor"] = platform.processor() or platform.machine()
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -160,18 +162,16 @@ def _examine(cfg: DictConfig) -> tuple[list[Split], Skeleton | None, list[Findin
         splits.append(split)
         findings += found
     skeleton, refusal = _build_skeleton(cfg, splits)
-    codec = build(cfg.codec)
-    size_files = sorted((conf_dir() / "size").glob("*.yaml"))
-    sizes = {file.stem: tuple(OmegaConf.load(file).input_size) for file in size_files}
+    sizes = {file.stem: tuple(OmegaConf.load(file).input_size) for file in sorted((conf_dir() / "size").glob("*.yaml"))}
     for split in splits:
-        findings += examine_labels(split, skeleton, tuple(codec.input_size), sizes)
+        findings += examine_labels(split, skeleton, tuple(build(cfg.codec).input_size), sizes)
     if refusal is not None and not any(finding.check in _SKELETON_ERRORS for finding in findings):
         findings.append(refusal)
     if len(splits) == 2:
         findings += examine_pair(splits[0], splits[1], files)
-    reading = Reading(bool(cfg.data.get("upright")), cfg.data.get("bit_depth"))
-    unsettled = cfg.data.get("upright") is None
-    findings += examine_images(splits, reading, orientation_matters=unsettled, open_files=cfg.images)
+    upright = cfg.data.get("upright")
+    reading = Reading(bool(upright), cfg.data.get("bit_depth"))
+    findings += examine_images(splits, reading, orientation_matters=upright is None, open_files=cfg.images)
     return splits, skeleton, findings
 
 
@@ -207,12 +207,10 @@ def _name_pair_source(cfg: DictConfig, splits: Sequence[Split], skeleton: Skelet
     if cfg.skeleton.get("flip_pairs") is not None:
         return "given by skeleton.flip_pairs"
     categories = [one.annotations.category for one in splits if isinstance(one.annotations, CocoAnnotations)]
-    if "file" in cfg.skeleton and categories:
-        for name in ("flip_pairs", "flip_idx", "symmetries"):
-            if categories[0].get(name) is not None:
-                return f"`{name}` of the file"
-        return "found in the names"
-    return f"from skeleton {skeleton.name}"
+    if "file" not in cfg.skeleton or not categories:
+        return f"from skeleton {skeleton.name}"
+    given = [name for name in ("flip_pairs", "flip_idx", "symmetries") if categories[0].get(name) is not None]
+    return f"`{given[0]}` of the file" if given else "found in the names"
 
 
 @contextmanager
@@ -237,13 +235,6 @@ def _summarise(split: Split) -> dict[str, Any]:
     }
 
 
-def _show_environment(result: DoctorResult, console: Console) -> None:
-    width = max(map(len, result.environment))
-    for name, value in result.environment.items():
-        say(console, f"{name:{width}}  {value}")
-    say(console, "\nTo check data: hrpose doctor data.train_annotations=<file> data.train_images=<folder>")
-
-
 def _show(result: DoctorResult, console: Console) -> None:
     for split in result.splits:
         row = _summarise(split)
@@ -257,8 +248,8 @@ def _show(result: DoctorResult, console: Console) -> None:
     for file in dict.fromkeys(finding.file for finding in result.findings):
         say(console, f"\n{file}")
         console.print(_findings_table([finding for finding in result.findings if finding.file == file]))
-    counted = count_severities(result.findings).items()
-    total = ", ".join(f"{number} {severity}{'' if number == 1 else 's'}" for severity, number in counted)
+    counts = result.to_dict()["counts"].items()
+    total = ", ".join(f"{number} {severity}{'' if number == 1 else 's'}" for severity, number in counts)
     say(console, f"{total}. Wrote {result.page} and {result.report.name}")
 
 
@@ -271,3 +262,79 @@ def _findings_table(findings: Sequence[Finding]) -> Table:
         title = Text(f"{finding.severity}\n", style=_COLOURS[finding.severity]).append(finding.check, style="default")
         table.add_row(title, Text(" ".join(filter(None, (finding.sentence, finding.consequence, finding.fix)))))
     return table
+
+
+def write_doctor_page(
+    cfg: DictConfig, findings: Sequence[Finding], splits: Sequence[Split], skeleton: Skeleton | None, file: Path
+) -> None:
+    """Write the page: findings, labels, training crops, and predictions. Errors replace images that cannot be read."""
+    codec = build(cfg.codec)
+    tables: dict[str, InstanceTable] = {split.name: split.table for split in splits if split.table is not None}
+    fits = skeleton is not None and all(table.num_keypoints == skeleton.num_keypoints for table in tables.values())
+    page = DataPage(
+        title=f"Data of {', '.join(split.file.name for split in splits)}",
+        findings=findings,
+        tables=tables,
+        skeleton=skeleton if fits else None,
+        input_size=codec.input_size,
+        bbox_padding=cfg.data.bbox_padding,
+    )
+    if skeleton is not None and fits and tables and cfg.images:
+        page = _with_crops(cfg, page, splits, build_datamodule(_with_files(cfg, splits), codec, skeleton, None))
+    write_data_page(page, file)
+
+
+def _with_crops(cfg: DictConfig, page: DataPage, splits: Sequence[Split], datamodule: PoseDataModule) -> DataPage:
+    """Add training crops, and predictions in validation images, or in training images without a validation set."""
+    sources = {split.name: (split.table, split.images) for split in splits if split.table is not None}
+    table, folder = sources.get("train", (None, None))
+    if table is not None and folder is not None:
+        _measure_bit_depth(datamodule, table, folder)
+        present = drop_missing(table, folder)
+        missing = len(table) - len(present)
+        note = f"{missing:,} instances of missing images are left out." if missing else ""
+        try:
+            page = replace(page, training_crops=training_crops(datamodule, present), training_note=note)
+        except DataError as error:  # of the folder or the file names; a crop shows the error of its image
+            page = replace(page, training_note=str(error))
+    if cfg.ckpt_path is None and cfg.weights is None:
+        return page
+    table, folder = sources.get("val", (table, folder))
+    if table is None or folder is None:
+        return page
+    _measure_bit_depth(datamodule, table, folder)
+    crops, note = _predict(cfg, datamodule, table, folder)
+    return replace(page, predicted_crops=crops, note=note)
+
+
+def _predict(cfg: DictConfig, datamodule: PoseDataModule, table: InstanceTable, folder: Path) -> tuple[list[ShownCrop], str]:
+    """Estimate poses with the weights; raise ConfigError if they have another number of keypoints."""
+    weights = find_checkpoint(cfg) or find_weights(cfg.weights)
+    estimator = PoseEstimator.from_checkpoint(weights)
+    key, number = "weights" if cfg.ckpt_path is None else "ckpt_path", datamodule.skeleton.num_keypoints
+    if (found := estimator.skeleton.num_keypoints) != number:
+        raise ConfigError(f"{key}: expected a network for the {number} keypoints of the data, but {weights} has {found}.")
+    try:
+        crops, note = predicted_crops(datamodule, drop_missing(table, folder), folder, estimator.engine)
+    except DataError as error:
+        return [], f"No predictions: {error}"
+    return crops, f"{note} Weights: {weights}."
+
+
+def _with_files(cfg: DictConfig, splits: Sequence[Split]) -> DictConfig:
+    """Return a configuration for building the data module, in which the other split replaces a missing one."""
+    filled = cfg.copy()
+    for name in ("train", "val"):
+        split = next((split for split in splits if split.name == name), splits[0])
+        filled.data[f"{name}_annotations"] = str(split.file)
+        filled.data[f"{name}_images"] = str(split.images or split.file.parent)
+    filled.data.val_boxes = ["gt"]
+    return filled
+
+
+def _measure_bit_depth(datamodule: PoseDataModule, table: InstanceTable, folder: Path) -> None:
+    """Set the bit depth of 16-bit images, as training does."""
+    if datamodule.reading.bit_depth is None:
+        used = np.unique(table.image_index).tolist()
+        depth = sample_images([table.file_names[index] for index in used], folder).bit_depth
+        datamodule.reading = replace(datamodule.reading, bit_depth=depth)

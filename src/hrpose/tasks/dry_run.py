@@ -1,21 +1,32 @@
-"""Check the parts of a run before it starts: each alone, and network, codec and loss together on meta tensors."""
+"""Try the parts of a run before it starts: each alone, network, codec and loss on meta tensors, and training steps.
+
+The steps find a batch size that fits in memory, `data.batch_size=auto`.
+"""
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
+from typing import Any
 
 import torch
 from hydra.utils import get_class
+from lightning import Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.optim import Optimizer
 
 from hrpose.codecs import Codec, is_bottom_up
 from hrpose.config import ConfigError, build, conf_dir, needs_drawing, plain
 from hrpose.data.datamodule import PoseDataModule
+from hrpose.errors import is_out_of_memory
 from hrpose.export import is_exported
 from hrpose.metrics import KeypointAveragePrecision
 from hrpose.models.checks import NUM_IMAGES, heatmap_size_of, refuses_one_image, run_on_shapes
@@ -25,15 +36,15 @@ logger = logging.getLogger(__name__)
 
 _SOME_STEPS = 1000  # of a schedule, before the data determines their number
 _SOME_KEYPOINTS = 133  # before the skeleton is known: the most that a loss may need
+_LARGEST = 1024  # batch size
+_SLOWEST = 4.0  # seconds of a step; a larger batch would not train faster
+_MAX_SHARE = 0.8  # of the memory of a GPU that a step may take
 
 
 def dry_run_config(cfg: DictConfig, num_keypoints: int = _SOME_KEYPOINTS) -> None:
     """Build network and loss on the meta device, without memory for weights, and run a batch of meta tensors.
 
     A custom network that cannot be built on the meta device is checked when it is assembled.
-
-    Raises:
-        ConfigError: if the parts cannot be built, or are incompatible.
     """
     codec: Codec = build(cfg.codec)
     try:
@@ -51,7 +62,7 @@ def check_parts(cfg: DictConfig) -> None:
     A custom data module is not built, because it may read its files immediately.
 
     Raises:
-        ConfigError: if a part refuses its arguments.
+        ConfigError: if a part refuses its arguments, or the parts are incompatible.
     """
     _check_optimizer(cfg)
     for name, node in (cfg.get("callbacks") or {}).items():
@@ -93,12 +104,6 @@ def _check_optimizer(cfg: DictConfig) -> None:
 def dry_run(net: nn.Module, codec: Codec, loss: nn.Module, num_keypoints: int) -> None:
     """Run encode, network, decode and loss on a batch of meta tensors; warn if a part does not support them.
 
-    Args:
-        net: with `codec.num_channels(num_keypoints)` channels.
-        codec: of its outputs and targets.
-        loss: (outputs, target, target_weight) -> scalar.
-        num_keypoints: K.
-
     Raises:
         ConfigError: if the parts are incompatible; the message has the overrides that fit the network.
     """
@@ -107,8 +112,13 @@ def dry_run(net: nn.Module, codec: Codec, loss: nn.Module, num_keypoints: int) -
         _check_kind(net, codec, outputs)
         check_heatmap_size(net, codec, outputs)
         if not is_bottom_up(codec):
-            _check_decoding(net, codec, outputs)
-        _check_loss(net, codec, loss, outputs, num_keypoints)
+            with _advised("codec", net, codec, outputs):
+                codec.decode(outputs[:, -1] if outputs.ndim == 5 else outputs)  # the last of several stacks predicts
+        shape = (NUM_IMAGES, 1, num_keypoints) if is_bottom_up(codec) else (NUM_IMAGES, num_keypoints)
+        target, weight = codec.encode(torch.empty(*shape, 2, device="meta"), torch.empty(shape, device="meta"))
+        shapes = {name: tensor.to("meta") for name, tensor in (*loss.named_parameters(), *loss.named_buffers())}
+        with _advised("loss", net, codec, outputs):
+            functional_call(loss, shapes, (outputs, target, weight))
     except (NotImplementedError, RuntimeError, TypeError) as error:
         logger.warning("Could not check model, codec and loss before the training: %s", error)
 
@@ -116,21 +126,15 @@ def dry_run(net: nn.Module, codec: Codec, loss: nn.Module, num_keypoints: int) -
 def _check_kind(net: nn.Module, codec: Codec, outputs: Tensor | list[Tensor]) -> None:
     """Raise ConfigError unless networks of several outputs have a bottom-up codec, and others have none."""
     if isinstance(outputs, Tensor) == is_bottom_up(codec):
-        one = "one output", "a network such as HigherHRNet", "model=higher_hrnet_w32"
-        several = "a list of outputs", "a bottom-up codec", "codec=associative_embedding"
-        found, expected, fitting = one if isinstance(outputs, Tensor) else several
-        raise ConfigError(
-            f"codec: {type(codec).__name__} does not match model ({type(net).__name__}), which returns {found}: expected "
-            f"{expected}. Set {fitting}."
-        )
+        advice = "a list of outputs: expected a bottom-up codec. Set codec=associative_embedding."
+        if is_bottom_up(codec):
+            advice = "one output: expected a network such as HigherHRNet. Set model=higher_hrnet_w32."
+        match = f"{type(codec).__name__} does not match model ({type(net).__name__})"
+        raise ConfigError(f"codec: {match}, which returns {advice}")
 
 
 def check_heatmap_size(net: nn.Module, codec: Codec, outputs: Tensor) -> None:
-    """Check that the codec's heatmaps have the size of the network's, if both have heatmaps.
-
-    Raises:
-        ConfigError: if the sizes differ.
-    """
+    """Raise ConfigError unless the codec's heatmaps have the size of the network's, if both have heatmaps."""
     expected = getattr(codec, "heatmap_size", None)
     found = heatmap_size_of(outputs)
     if expected is not None and found is not None and found != tuple(expected):
@@ -143,13 +147,7 @@ def check_heatmap_size(net: nn.Module, codec: Codec, outputs: Tensor) -> None:
 
 
 def settle_last_batch(net: nn.Module, codec: Codec, datamodule: PoseDataModule, num_processes: int = 1) -> None:
-    """Drop a last batch of one sample if the network cannot train on it.
-
-    Args:
-        net: to train.
-        codec: of its outputs.
-        datamodule: after `setup("fit")`.
-        num_processes: among which the samples are divided equally.
+    """Drop a last batch of one sample if the network cannot train on it; `num_processes` divide the samples equally.
 
     Raises:
         ConfigError: if a process would have batches of one sample only.
@@ -174,31 +172,17 @@ def settle_last_batch(net: nn.Module, codec: Codec, datamodule: PoseDataModule, 
         logger.info("The last batch of an epoch, of one sample, is dropped: %s", reason)
 
 
-def _check_decoding(net: nn.Module, codec: Codec, outputs: Tensor) -> None:
-    last = outputs[:, -1] if outputs.ndim == 5 else outputs  # the last of several stacks predicts
+@contextmanager
+def _advised(part: str, net: nn.Module, codec: Codec, outputs: Tensor | list[Tensor]) -> Iterator[None]:
+    """Raise the ValueError of a part that does not match the network as a ConfigError with overrides that do."""
     try:
-        codec.decode(last)
+        yield
     except ValueError as error:
-        raise ConfigError(_advise("codec", net, codec, outputs, error)) from error
-
-
-def _check_loss(net: nn.Module, codec: Codec, loss: nn.Module, outputs: Tensor | list[Tensor], num_keypoints: int) -> None:
-    shape = (NUM_IMAGES, 1, num_keypoints) if is_bottom_up(codec) else (NUM_IMAGES, num_keypoints)
-    target, weight = codec.encode(torch.empty(*shape, 2, device="meta"), torch.empty(shape, device="meta"))
-    shapes = {name: tensor.to("meta") for name, tensor in (*loss.named_parameters(), *loss.named_buffers())}
-    try:
-        functional_call(loss, shapes, (outputs, target, weight))
-    except ValueError as error:
-        raise ConfigError(_advise("loss", net, codec, outputs, error)) from error
-
-
-def _advise(part: str, net: nn.Module, codec: Codec, outputs: Tensor | list[Tensor], error: ValueError) -> str:
-    """Return the message for a part that does not match the network, with overrides that do."""
-    shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else [tuple(output.shape) for output in outputs]
-    return (
-        f"{part}: it does not match model ({type(net).__name__}), which returns the shape {shape} for {NUM_IMAGES} images. "
-        f"{error}\nMatching overrides: {_fitting_overrides(codec, outputs)}."
-    )
+        shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else [tuple(output.shape) for output in outputs]
+        raise ConfigError(
+            f"{part}: it does not match model ({type(net).__name__}), which returns the shape {shape} for {NUM_IMAGES} images. "
+            f"{error}\nMatching overrides: {_fitting_overrides(codec, outputs)}."
+        ) from error
 
 
 def _fitting_overrides(codec: Codec, outputs: Tensor | list[Tensor]) -> str:
@@ -219,3 +203,63 @@ def _codec_override(family: str, codec: Codec) -> str:
     if (conf_dir() / "size" / f"{height}x{width}.yaml").is_file():
         return f"codec={family} size={height}x{width}"
     return f"codec={family} codec.input_size=[{width},{height}]"
+
+
+def find_batch_size(
+    net: nn.Module, loss: nn.Module, optimizer: Callable[..., Optimizer], datamodule: PoseDataModule, trainer: Trainer
+) -> int:
+    """Double the batch size until a training step no longer fits in memory, or takes seconds.
+
+    The steps train a copy, so network, loss and random numbers do not change. The data module has been set up; the trainer states
+    the device and the precision.
+
+    Returns:
+        The largest power of two that fits, at most the number of training instances.
+
+    Raises:
+        ConfigError: if two samples do not fit, or there are several processes.
+    """
+    if trainer.world_size > 1:
+        raise ConfigError(
+            f"data.batch_size: auto needs one process, found {trainer.world_size}. Run one epoch with trainer.devices=1, and set "
+            "the batch size from its log."
+        )
+    largest, size, reason = min(_LARGEST, len(datamodule.train_table)), 2, ""
+    found, device = 0, trainer.strategy.root_device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        parts = nn.ModuleList([copy.deepcopy(net), copy.deepcopy(loss)]).to(device).train()
+        trained = optimizer([parameter for parameter in parts.parameters() if parameter.requires_grad])
+        while size <= largest and not reason:
+            reason = _try(parts, trained, trainer, datamodule, size)
+            found = size if not reason.startswith("memory") else found
+            size *= 2
+    if not found:
+        raise ConfigError("data.batch_size: a batch of 2 does not fit in memory. Set a smaller size or model.")
+    logger.info("data.batch_size=auto: %d (%s). The learning rate is not changed.", found, reason or f"at most {largest}")
+    return found
+
+
+def _try(parts: nn.ModuleList, optimizer: Optimizer, trainer: Trainer, datamodule: PoseDataModule, size: int) -> str:
+    """Run one step with a batch size; return why a larger one cannot be used, "" if it may fit."""
+    (net, loss), device = parts, trainer.strategy.root_device
+    start = time.monotonic()
+    try:
+        crops: Any = datamodule.crops(datamodule.train_table, train=True).__getitems__([0] * size)
+        batch = datamodule.on_after_batch_transfer({name: value.to(device) for name, value in crops.items()}, 0)
+        with trainer.precision_plugin.train_step_context():
+            value = loss(net(batch["images"]), batch["target"], batch["target_weight"])
+        value.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return f"memory is too small for {size}"
+    if device.type == "cuda":
+        share = torch.cuda.max_memory_reserved(device) / torch.cuda.get_device_properties(device).total_memory
+        if share > _MAX_SHARE:
+            return f"it takes {100 * share:.0f} % of the memory"
+    seconds = time.monotonic() - start
+    return f"a step takes {seconds:.0f} s" if seconds > _SLOWEST else ""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from hrpose.metrics.functional.pck import closest_pairs, countable
 from hrpose.metrics.results import ScoredResults, read_entries, read_scored_results
 from hrpose.progress import show_progress
 from hrpose.report import (
+    Diagnosis,
     Evaluated,
     FileStamp,
     PckhProtocol,
@@ -42,7 +43,6 @@ from hrpose.report.protocol import Benchmark, advise_protocol, warn_of_sigmas
 from hrpose.report.table import make_table, say, show_report
 from hrpose.skeletons import JHMDB, KNOWN_SKELETONS, Skeleton
 from hrpose.structures import GroundTruth
-from hrpose.tasks.results import ScoreResult
 
 logger = logging.getLogger(__name__)
 
@@ -51,11 +51,29 @@ _PCK_RULES = "PCK@.2: a keypoint is correct if its error is below 0.2 of the lon
 _FILE_OPTIONS = ("category", "keypoint_fields", "area_from_bbox", "visibility_map", "bbox_from_keypoints")
 
 
+@dataclass(frozen=True)
+class ScoreResult:
+    """The result of `hrpose test` or `hrpose evaluate`.
+
+    Attributes:
+        run_dir: folder of the run.
+        score: AP with the first source of boxes, or mean PCKh in percent; NaN if undefined.
+        numbers: all metrics by name, such as "AP", "AP50", and "AP_gt" for the boxes "gt".
+        measured: the checkpoint, weights or result file.
+        reports: HTML pages, and tables of PCKh.
+        diagnosis: the likely cause of an AP below 0.05; otherwise None.
+    """
+
+    run_dir: Path
+    score: float
+    numbers: Mapping[str, float]
+    measured: Path
+    reports: tuple[Path, ...]
+    diagnosis: Diagnosis | None = None
+
+
 def evaluate(cfg: DictConfig) -> ScoreResult:
     """Evaluate a result file, print the metrics, and write the report to the run folder.
-
-    Args:
-        cfg: a composed and validated configuration of the verb `evaluate`.
 
     Returns:
         The metrics; the score is AP, -1 without annotated instances, or the PCK or PCKh of the protocol.
@@ -117,23 +135,28 @@ def read_evaluated(
     skeleton = _choose_skeleton(annotations, sigmas)
     truth = rules.adjust(annotations.ground_truth(), files.area_from_bbox)
     scored = read_scored_results(results_file, truth, keypoint_fields=files.keypoint_fields)
-    scored = _of_category(scored, annotations, Path(results_file))
-    scored = _ranked(_counted(scored, rules, Path(results_file)), rules)
-    protocol = Protocol(
-        annotations=FileStamp.of(annotations_file),
-        category=str(annotations.category.get("name")),
-        num_images=len(truth.image_ids),
-        num_instances=int((~truth.is_ignored).sum()),
-        name=rules.name,
-        sigmas=name_sigmas(skeleton.sigmas),
-        max_detections=max_detections,
-        areas=name_areas(annotations.has_area, files.area_from_bbox, use_area=rules.use_area),
-        num_keypoints=name_num_keypoints(truth, files.visibility_map),
-    )
+    scored = _apply_rules(_of_category(scored, annotations, Path(results_file)), rules, Path(results_file))
+    stated = describe_truth(annotations, truth, files, rules, skeleton.sigmas)
+    protocol = Protocol(annotations=FileStamp.of(annotations_file), **stated, max_detections=max_detections)
     warn_of_sigmas(skeleton.sigmas)
     _warn_of_numbers(scored, truth, Path(results_file))
     detections, keypoint_scores, part_scores = scored
     return Evaluated(detections, keypoint_scores, truth, skeleton, protocol, rules, part_scores if rules.part_scores else {})
+
+
+def describe_truth(
+    annotations: CocoAnnotations, truth: GroundTruth, files: InstanceFiles, rules: Benchmark, sigmas: Sequence[float]
+) -> dict[str, Any]:
+    """Return the entries of a protocol that the annotations and the rules determine."""
+    return {
+        "category": str(annotations.category.get("name")),
+        "num_images": len(truth.image_ids),
+        "num_instances": int((~truth.is_ignored).sum()),
+        "name": rules.name,
+        "sigmas": name_sigmas(sigmas),
+        "areas": name_areas(annotations.has_area, files.area_from_bbox, use_area=rules.use_area),
+        "num_keypoints": name_num_keypoints(truth, files.visibility_map),
+    }
 
 
 def read_options(cfg: DictConfig) -> dict[str, Any]:
@@ -144,16 +167,10 @@ def read_options(cfg: DictConfig) -> dict[str, Any]:
 
 
 def report_jhmdb(evaluated: Evaluated, image_sizes: NDArray[np.int32], file: Path, console: Console) -> dict[str, float]:
-    """Compute PCK@.2 of poses as MMPose does for JHMDB, print it, and write it.
+    """Compute PCK@.2 of poses as MMPose does for JHMDB, print it, and write it to a JSON file.
 
-    Args:
-        evaluated: poses and annotations, both in pixels counted from 1, as in the files of the dataset.
-        image_sizes: (I, 2) width and height of the images of the ground truth; 0 if unknown.
-        file: JSON file to write.
-        console: to print on.
-
-    Raises:
-        ValueError: if the keypoints are not the 15 of JHMDB.
+    Poses and annotations are in pixels counted from 1, as in the files of the dataset. `image_sizes` (I, 2) are width and height
+    of the images of the ground truth; 0 if unknown.
     """
     truth, found = evaluated.truth, evaluated.detections
     if truth.keypoints.shape[1] != JHMDB.num_keypoints:
@@ -183,15 +200,15 @@ def report_jhmdb(evaluated: Evaluated, image_sizes: NDArray[np.int32], file: Pat
 
 def _choose_skeleton(annotations: CocoAnnotations, sigmas: str | Sequence[float] | None) -> Skeleton:
     """Return a skeleton with the keypoint names of the category and the given sigmas."""
-    given, names = annotations.category.get("sigmas"), annotations.category.get("keypoints")
-    title, num_keypoints = str(annotations.category.get("name")), annotations.visibility.shape[1]
-    mirror = {key: annotations.category.get(key) for key in ("flip_pairs", "flip_idx")}
+    category, num_keypoints = annotations.category, annotations.visibility.shape[1]
+    given, names, title = category.get("sigmas"), category.get("keypoints"), str(category.get("name"))
+    mirror = {key: category.get(key) for key in ("flip_pairs", "flip_idx")}
     if len(names or ()) != num_keypoints:
         names, mirror = None, {}
     if isinstance(sigmas, str):
         if sigmas not in KNOWN_SKELETONS:
-            known_names = ", ".join(KNOWN_SKELETONS)
-            raise ValueError(f"Expected `sigmas` to be {known_names} or a list of numbers, but got {sigmas!r}.")
+            choices = f"{', '.join(KNOWN_SKELETONS)} or a list of numbers"
+            raise ValueError(f"Expected `sigmas` to be {choices}, but got {sigmas!r}.")
         known = KNOWN_SKELETONS[sigmas]
         given, names = known.sigmas, names or (known.keypoint_names if known.num_keypoints == num_keypoints else None)
     elif sigmas is not None:
@@ -206,8 +223,7 @@ def _choose_skeleton(annotations: CocoAnnotations, sigmas: str | Sequence[float]
             f"Expected keypoint names in category {title!r} of {annotations.file} to derive sigmas, but found none. Add "
             "`keypoints`, or set sigmas=<name of a skeleton> or a list of numbers."
         )
-    if not names:
-        names = [f"keypoint {place}" for place in range(num_keypoints)]
+    names = names or [f"keypoint {place}" for place in range(num_keypoints)]
     try:
         return Skeleton.from_category({"keypoints": names, "name": title, "sigmas": given, **mirror})
     except ValueError as error:
@@ -215,20 +231,15 @@ def _choose_skeleton(annotations: CocoAnnotations, sigmas: str | Sequence[float]
 
 
 def _of_category(scored: ScoredResults, annotations: CocoAnnotations, file: Path) -> ScoredResults:
-    """Keep the rows of the evaluated category, with a warning for others.
-
-    Raises:
-        ValueError: if the annotations lack a category id.
-    """
+    """Keep the rows of the evaluated category, with a warning for others; ids that the annotations lack are an error."""
     categories = scored.detections.category_ids
-    unknown = np.flatnonzero(~np.isin(categories, annotations.category_ids))
     name, own = annotations.category.get("name"), list(annotations.own_category_ids)
-    of_category = ", ".join(map(str, own))
+    unknown = np.flatnonzero(~np.isin(categories, annotations.category_ids))
     if len(unknown):
-        found = np.unique(categories[unknown])[:5].tolist()
+        known = f"{list(annotations.category_ids)}; {name!r} is {', '.join(map(str, own))}"
         raise ValueError(
-            f"Expected category ids of the annotations ({list(annotations.category_ids)}; {name!r} is {of_category}) in {file}, "
-            f"but {len(unknown)} rows have {found}, such as row {unknown[0]} (counted from 0)."
+            f"Expected category ids of the annotations ({known}) in {file}, but {len(unknown)} rows have "
+            f"{np.unique(categories[unknown])[:5].tolist()}, such as row {unknown[0]} (counted from 0)."
         )
     mine = np.isin(categories, own)
     if not mine.all():
@@ -238,8 +249,11 @@ def _of_category(scored: ScoredResults, annotations: CocoAnnotations, file: Path
     return scored._replace(detections=replace(scored.detections, category_ids=one))
 
 
-def _counted(scored: ScoredResults, rules: Benchmark, file: Path) -> ScoredResults:
-    """Drop the results that the benchmark does not count, with a warning."""
+def _apply_rules(scored: ScoredResults, rules: Benchmark, file: Path) -> ScoredResults:
+    """Drop the results that the benchmark does not count, with a warning.
+
+    Whole bodies are ranked by `wholebody_score` if the benchmark uses it and the results have it; bodies keep `score`.
+    """
     counted = rules.counted(scored.keypoint_scores)
     if not counted.all():
         logger.warning(
@@ -247,11 +261,6 @@ def _counted(scored: ScoredResults, rules: Benchmark, file: Path) -> ScoredResul
             *(file, (~counted).sum(), len(counted), rules.name),
         )
         scored = scored.select(counted)
-    return scored
-
-
-def _ranked(scored: ScoredResults, rules: Benchmark) -> ScoredResults:
-    """Rank whole bodies by `wholebody_score` if the benchmark uses it and the results have it; bodies keep `score`."""
     scores = scored.part_scores.get("wholebody_score") if rules.part_scores else None
     if scores is None:
         return scored
@@ -263,29 +272,25 @@ def _warn_of_numbers(scored: ScoredResults, truth: GroundTruth, file: Path) -> N
     """Warn of implausible coordinates and scores."""
     points, scores = scored.detections.keypoints, scored.keypoint_scores
     annotated = truth.keypoints[truth.visibility > 0]
+    texts = []
     if points.size and annotated.size and points.min() >= 0 and points.max() <= 1 < np.median(annotated):
-        warnings.warn(
-            f"{file}: expected keypoints in pixels, as in the annotations, but all are between 0 and 1. Multiply them by the "
-            "width and height of the image.",
-            DataWarning,
-            stacklevel=3,
+        texts.append(
+            "expected keypoints in pixels, as in the annotations, but all are between 0 and 1. Multiply them by the width and "
+            "height of the image."
         )
     if scores.size and scores.max() > 1 and (scores != np.round(scores)).any():
-        warnings.warn(
-            f"{file}: expected keypoint scores from 0 to 1, but {np.count_nonzero(scores > 1)} of {scores.size} are above 1 (up "
-            f"to {scores.max():g}), so reports of scores are wrong. Write [x, y, score] with scores from 0 to 1.",
-            DataWarning,
-            stacklevel=3,
+        texts.append(
+            f"expected keypoint scores from 0 to 1, but {np.count_nonzero(scores > 1)} of {scores.size} are above 1 (up to "
+            f"{scores.max():g}), so reports of scores are wrong. Write [x, y, score] with scores from 0 to 1."
         )
+    for text in texts:
+        warnings.warn(f"{file}: {text}", DataWarning, stacklevel=3)
 
 
 def _evaluate_mpii(annotations: Path, results: Path, folder: Path) -> ScoreResult:
     """Compute PCKh as the HRNet authors' code does, print it, and write pckh.json.
 
-    Args:
-        annotations: gt_valid.mat, an .npz with its arrays, or valid.json in the same folder as one of these.
-        results: rows of `entry` and `keypoints`, counted from 0, as `hrpose test` writes them; or pred.mat of the HRNet authors.
-        folder: of the run.
+    The results are rows of `entry` and `keypoints`, counted from 0, as `hrpose test` writes them; or pred.mat of the authors.
     """
     file = _ground_truth(annotations)
     truth = read_mpii_truth(file)
@@ -296,9 +301,8 @@ def _evaluate_mpii(annotations: Path, results: Path, folder: Path) -> ScoreResul
     missed = np.flatnonzero(np.isnan(keypoints).all(axis=(1, 2)))
     errors = normalized_errors(np.where(np.isnan(keypoints), -_FAR, keypoints), truth.keypoints, head_sizes(truth.head_boxes))
     numbers = pckh_table(errors, truth.labelled)
-    protocol = PckhProtocol(
-        annotations=FileStamp.of(annotations), ground_truth=FileStamp.of(file), num_images=None, num_instances=len(truth)
-    )
+    stamp, truth_stamp = FileStamp.of(annotations), FileStamp.of(file)
+    protocol = PckhProtocol(annotations=stamp, ground_truth=truth_stamp, num_images=None, num_instances=len(truth))
     console = Console()
     show_pckh(numbers, protocol, console)
     if len(missed):
@@ -310,7 +314,7 @@ def _evaluate_mpii(annotations: Path, results: Path, folder: Path) -> ScoreResul
 
 
 def _ground_truth(annotations: Path) -> Path:
-    """Return the file with head boxes: the given one, or the one in the folder of valid.json."""
+    """Return the file with head boxes: gt_valid.mat, an .npz with its arrays, or the one of these in the folder of valid.json."""
     if annotations.suffix in (".mat", ".npz"):
         return annotations
     found = [file for end in ("mat", "npz") if (file := annotations.with_name(f"gt_{annotations.stem}.{end}")).is_file()]

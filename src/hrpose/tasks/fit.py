@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
@@ -12,21 +13,43 @@ from hrpose.annotations.checks import num_warned
 from hrpose.config import ConfigError, find_checkpoint
 from hrpose.export import is_exported
 from hrpose.files import write_atomically
+from hrpose.report import Diagnosis
 from hrpose.tasks.assemble import Assembly, assemble, connect_loggers
 from hrpose.tasks.provenance import advised, read_provenance
 from hrpose.tasks.report import report_run
-from hrpose.tasks.results import FitResult
 from hrpose.tasks.resume import remove_requeue_file, requeued_checkpoint, resume_callback
 from hrpose.weights import load_weights
 
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class FitResult:
+    """The result of `hrpose fit`: its checkpoints, and the metrics of the best one.
+
+    Attributes:
+        run_dir: folder of the run.
+        score: as in `ScoreResult`; NaN without a validation.
+        numbers: as in `ScoreResult`.
+        num_epochs: epochs trained, including those before a resume.
+        best_checkpoint: the checkpoint with the best validation; None without a validation.
+        last_checkpoint: the state at the end, from which a run can be resumed; None if it is not saved.
+        reports: HTML pages, and tables of PCKh.
+        diagnosis: as in `ScoreResult`.
+    """
+
+    run_dir: Path
+    score: float
+    numbers: Mapping[str, float]
+    num_epochs: int
+    best_checkpoint: Path | None
+    last_checkpoint: Path | None
+    reports: tuple[Path, ...]
+    diagnosis: Diagnosis | None = None
+
+
 def fit(cfg: DictConfig) -> FitResult:
     """Train, and validate the best checkpoint.
-
-    Args:
-        cfg: a composed configuration of the verb `fit`.
 
     Raises:
         ConfigError: if `weights` is an exported file, or the run cannot be resumed with these settings.
@@ -39,9 +62,8 @@ def fit(cfg: DictConfig) -> FitResult:
     provenance = None if checkpoint is None else read_provenance(checkpoint)
     if provenance is not None:
         provenance.check(cfg)
-        stored = provenance.config.get("data")
-        if cfg.data.get("batch_size") == "auto" and isinstance(stored, Mapping):
-            cfg.data.batch_size = stored.get("batch_size", "auto")
+        if cfg.data.get("batch_size") == "auto":
+            cfg.data.batch_size = provenance.data.get("batch_size", "auto")
     before = num_warned()
     assembly = assemble(cfg, bit_depth=None if provenance is None else provenance.bit_depth)
     trainer = assembly.trainer
@@ -76,10 +98,7 @@ def _validate_best(cfg: DictConfig, assembly: Assembly) -> FitResult:
     numbers = trainer.validate(assembly.module, datamodule=assembly.datamodule, verbose=False)
     measured = report_run(cfg, assembly, numbers, stage="val", checkpoint=best)
     return FitResult(
-        run,
-        measured.score,
-        measured.numbers,
-        num_epochs,
+        *(run, measured.score, measured.numbers, num_epochs),
         best_checkpoint=best,
         last_checkpoint=last,
         reports=measured.reports,

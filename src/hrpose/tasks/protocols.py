@@ -10,8 +10,9 @@ from hrpose.annotations.mpii import read_mpii
 from hrpose.codecs import Codec, is_bottom_up
 from hrpose.data.datamodule import PoseDataModule
 from hrpose.metrics import KeypointAveragePrecision, PCKh, PoseMetric
-from hrpose.report import FileStamp, PckhProtocol, Protocol, name_areas, name_num_keypoints, name_sigmas
+from hrpose.report import FileStamp, PckhProtocol, Protocol
 from hrpose.report.protocol import Benchmark, advise_protocol, warn_of_sigmas
+from hrpose.tasks.evaluate import describe_truth
 
 
 def state_protocols(
@@ -45,7 +46,6 @@ def state_protocols(
 
 
 def _name_rules(rules: str) -> str:
-    """Return the name of the rules in parentheses; "" for the official ones."""
     return "" if rules == "official" else f" ({rules})"
 
 
@@ -59,13 +59,7 @@ def _state_ap(
     warn_of_sigmas(metric.sigmas)
     return Protocol(
         **shared,
-        category=str(annotations.category.get("name")),
-        name=benchmark.name,
-        areas=name_areas(annotations.has_area, datamodule.files.area_from_bbox, use_area=benchmark.use_area),
-        num_keypoints=name_num_keypoints(truth, datamodule.files.visibility_map),
-        num_images=len(truth.image_ids),
-        num_instances=int((~truth.is_ignored).sum()),
-        sigmas=name_sigmas(metric.sigmas),
+        **describe_truth(annotations, truth, datamodule.files, benchmark, metric.sigmas),
         max_detections=metric.max_detections,
         boxes=_name_boxes(datamodule, boxes, annotations),
         min_bbox_score=0.0 if boxes != "det" else datamodule.files.min_bbox_score,

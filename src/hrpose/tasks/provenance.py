@@ -23,21 +23,13 @@ _OF_ONE_RUN = ("ckpt_path=", "paths.run=", "hydra.")  # overrides that another r
 
 @dataclass(frozen=True)
 class Provenance:
-    """The run that wrote a checkpoint.
+    """The run that wrote a checkpoint."""
 
-    Attributes:
-        file: the checkpoint.
-        config: the run's configuration.
-        keypoint_names: of its network.
-        flip_pairs: its mirror pairs; None if an older version wrote the checkpoint.
-        overrides: of its command line; None if the folder of the run lacks them.
-    """
-
-    file: Path
+    file: Path  # the checkpoint
     config: Mapping[str, Any]
     keypoint_names: tuple[str, ...]
-    flip_pairs: Any
-    overrides: tuple[str, ...] | None
+    flip_pairs: Any  # None if an older version wrote the checkpoint
+    overrides: tuple[str, ...] | None  # None if the folder of the run lacks them
 
     def advice(self, verb: str) -> str:
         """Return a sentence with the overrides that the run used."""
@@ -46,14 +38,19 @@ class Provenance:
         return f"With the overrides of its run: hrpose {verb} {shlex.join([*self.overrides, f'ckpt_path={self.file}'])}"
 
     @property
+    def data(self) -> Mapping[str, Any]:
+        """The configuration of the data; empty if the checkpoint does not state it."""
+        data = self.config.get("data")
+        return data if isinstance(data, Mapping) else {}
+
+    @property
     def bit_depth(self) -> int | None:
         """The bit depth of the training images; None if they had 8 bits, or the checkpoint does not state it."""
-        data = self.config.get("data")
-        depth = data.get("bit_depth") if isinstance(data, Mapping) else None
+        depth = self.data.get("bit_depth")
         return depth if isinstance(depth, int) else None
 
     def check(self, cfg: DictConfig) -> None:
-        """Compare the run with a configuration that uses its checkpoint; warn if the codec or the reading of images differs.
+        """Warn if the codec or the reading of images differs from a configuration that uses the checkpoint.
 
         Raises:
             ConfigError: if people would be drawn for a network with other keypoints.
@@ -66,8 +63,7 @@ class Provenance:
         if unlike := _differences(self.config.get("codec"), plain(cfg.codec)):
             text, advice = "; ".join(unlike), self.advice(cfg.task)
             logger.warning("%s was trained with another codec (checkpoint | now): %s. %s", self.file, text, advice)
-        data = self.config.get("data")
-        if isinstance(data, Mapping) and data.get("upright") and not cfg.data.get("upright"):
+        if self.data.get("upright") and not cfg.data.get("upright"):
             logger.warning("%s was trained with data.upright=true, now EXIF orientation is ignored. Set it.", self.file)
         depths = self.bit_depth, cfg.data.get("bit_depth")
         if None not in depths and depths[0] != depths[1]:
@@ -84,11 +80,7 @@ class Provenance:
 
 
 def read_provenance(file: str | Path | None) -> Provenance | None:
-    """Read the provenance of a checkpoint of hrpose; None for other files.
-
-    Raises:
-        WeightsError: if a checkpoint cannot be read.
-    """
+    """Read the provenance of a checkpoint of hrpose; None for other files."""
     if file is None or Path(file).suffix != ".ckpt" or not Path(file).is_file():
         return None
     stored = read_weight_file(Path(file)).hyper_parameters

@@ -13,7 +13,6 @@ from hrpose.config import build
 from hrpose.files import write_json
 from hrpose.metrics.functional import PCKH_COLUMNS
 from hrpose.metrics.pck import PCKH_LOG_NAMES
-from hrpose.metrics.rows import Predictions
 from hrpose.report import (
     COLUMNS,
     Diagnosis,
@@ -28,13 +27,12 @@ from hrpose.report import (
 )
 from hrpose.report.crops import draw_predictions
 from hrpose.report.table import say, show_measurements
-from hrpose.structures import GroundTruth
 from hrpose.tasks.assemble import Assembly, callbacks_of
 from hrpose.tasks.diagnose import diagnose_run
-from hrpose.tasks.evaluate import report_jhmdb
-from hrpose.tasks.results import ScoreResult
+from hrpose.tasks.evaluate import ScoreResult, report_jhmdb
 from hrpose.tasks.shown_crops import worst_crops
 
+_WORST = "The {} annotated instances with the lowest OKS of their best pose, in the crops of their annotated boxes."
 _BOXES = {"gt": "ground-truth boxes", "det": "detector boxes", "none": "whole images"}
 
 
@@ -49,9 +47,6 @@ def report_run(
         numbers: return value of `Trainer.validate` or `Trainer.test`.
         stage: "val" or "test", the prefix of the logged names.
         checkpoint: the evaluated weights.
-
-    Returns:
-        The metrics. Only the first process returns reports.
     """
     logged = {name: value for row in numbers for name, value in row.items()}
     boxes = assembly.datamodule.val_boxes[0]
@@ -97,17 +92,15 @@ def _report_ap(
             measurements[kind] = Measurement(protocol, numbers, np.zeros(0), seed=0)
     for writer in callbacks_of(assembly.trainer, ResultFiles):
         for kind, (predictions, truth) in writer.evaluated.items():
-            evaluated = Evaluated(
-                predictions.detections,
-                predictions.keypoint_scores,
-                truth,
-                assembly.module.skeleton,
-                measurements[kind].protocol,
-                build(cfg.protocol),
-            )
+            detections, scores = predictions.detections, predictions.keypoint_scores
+            skeleton, protocol = assembly.module.skeleton, measurements[kind].protocol
+            evaluated = Evaluated(detections, scores, truth, skeleton, protocol, build(cfg.protocol))
             report = analyse(evaluated, title=f"{cfg.name}: {measured} on {_BOXES[kind]}")
             measurements[kind] = report.measurement  # with the interval of AP
-            worst = _draw_worst(assembly, kind, predictions, truth) if cfg.get("report_images") else ""
+            worst = ""
+            if cfg.get("report_images"):
+                crops = worst_crops(assembly.datamodule, kind, predictions, truth)
+                worst = draw_predictions(crops, skeleton, note=_WORST.format(len(crops)))
             pages.append(write_report(report, writer.folder, f"report_{kind}", predictions=worst))
             if evaluated.rules.measure == "pck":
                 pages.append(writer.folder / f"pck_{kind}.json")
@@ -130,10 +123,3 @@ def _report_pckh(assembly: Assembly, logged: Mapping[str, float], stage: str, co
             files.append(writer.folder / f"pckh_{kind}.json")
             write_pckh(numbers, protocol, files[-1])
     return files
-
-
-def _draw_worst(assembly: Assembly, kind: str, predictions: Predictions, truth: GroundTruth) -> str:
-    """Draw the section of the worst predictions."""
-    crops = worst_crops(assembly.datamodule, kind, predictions, truth)
-    note = f"The {len(crops)} annotated instances with the lowest OKS of their best pose, in the crops of their annotated boxes."
-    return draw_predictions(crops, assembly.module.skeleton, note=note)

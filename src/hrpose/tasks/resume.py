@@ -45,8 +45,10 @@ def requeue_file(cfg: DictConfig) -> Path | None:
 def requeued_checkpoint(cfg: DictConfig) -> Path | None:
     """Return the checkpoint from which a requeued job resumes; None for any other run."""
     note = requeue_file(cfg)
-    file = Path(note.read_text(encoding="utf-8")) if note is not None and note.is_file() else None
-    return file if file is not None and file.is_file() else None
+    if note is None or not note.is_file():
+        return None
+    file = Path(note.read_text(encoding="utf-8"))
+    return file if file.is_file() else None
 
 
 @rank_zero_only
@@ -60,9 +62,7 @@ def remove_requeue_file(cfg: DictConfig) -> None:
 def resume_callback(cfg: DictConfig, provenance: Provenance | None) -> "Resume":
     """Compare the settings with those of the checkpoint, log the differences, and return the callback that applies them.
 
-    Args:
-        cfg: the configuration of the run.
-        provenance: the run of the checkpoint; None if unknown, then all settings are applied.
+    If the run of the checkpoint is unknown, all settings are applied.
 
     Raises:
         ConfigError: if the optimizer has another class or other parameter groups.
@@ -96,10 +96,7 @@ def resume_callback(cfg: DictConfig, provenance: Provenance | None) -> "Resume":
 class Resume(Callback):
     """Set optimizer and schedule to the state that a run with these settings has at this epoch and step.
 
-    Lightning restores both with the settings of the checkpoint, which are kept if nothing differs.
-
-    Args:
-        differences: the settings that differ, as text; empty if none.
+    Lightning restores both with the settings of the checkpoint, which are kept if nothing differs (`differences` is empty).
     """
 
     def __init__(self, differences: str) -> None:
@@ -116,11 +113,7 @@ class Resume(Callback):
             checkpoint["lr_schedulers"] = []
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Check the length of the schedule before Lightning restores the state of the loops.
-
-        Raises:
-            ConfigError: if the schedule spans all steps of a run, and their number differs from the checkpoint's.
-        """
+        """Check the length of a schedule that spans all steps, before Lightning restores the state of the loops."""
         for config in trainer.lr_scheduler_configs:
             total = getattr(config.scheduler, "total_steps", self._total_steps)
             if self._total_steps not in (None, total):
@@ -159,15 +152,16 @@ class Resume(Callback):
         by_step = any(config.interval == "step" for config in trainer.lr_scheduler_configs)
         position = steps if by_step else trainer.current_epoch
         restored = {config.scheduler.last_epoch for config in trainer.lr_scheduler_configs}
-        if not self.differences and restored - {position}:
+        if not self.differences and not restored - {position}:
+            return
+        if not self.differences:
             logger.warning(
                 "An epoch has another number of steps than in the checkpoint: the schedule continues at step %d instead of %d.",
                 position,
                 *restored,
             )
-        if self.differences or restored - {position}:
-            assert isinstance(pl_module, PoseModule)
-            self._rebuild(trainer, pl_module, position)
+        assert isinstance(pl_module, PoseModule)
+        self._rebuild(trainer, pl_module, position)
 
     def _rebuild(self, trainer: Trainer, module: PoseModule, position: int) -> None:
         """Build new optimizer and schedule, advance the schedule to its position, and copy the settings of both."""
@@ -186,11 +180,7 @@ class Resume(Callback):
         restored.load_state_dict({**state, "param_groups": optimizer.state_dict()["param_groups"]})
 
     def _check_state(self, module: PoseModule, state: Mapping[int, Mapping[str, Any]]) -> None:
-        """Check that the checkpoint has the optimizer's state of each parameter.
-
-        Raises:
-            ConfigError: if it lacks entries, as for Adam with `amsgrad=True` and a checkpoint of Adam without.
-        """
+        """Raise ConfigError if the checkpoint lacks state of the optimizer, such as Adam's with `amsgrad=True`."""
         parameter = torch.nn.Parameter(torch.zeros(1))
         parameter.grad = torch.zeros(1)
         sample = module.optimizer([parameter])

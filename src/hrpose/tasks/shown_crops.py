@@ -35,11 +35,7 @@ def spread_rows(count: int, number: int, seed: int) -> NDArray[np.int64]:
 
 
 def training_crops(datamodule: PoseDataModule, table: InstanceTable, *, number: int = NUM_CROPS) -> list[ShownCrop]:
-    """Make training crops of instances spread over a table, as in the first epoch, with the targets of the codec.
-
-    Raises:
-        DataError: if images are missing, or a file name leads out of the image folder.
-    """
+    """Make training crops of instances spread over a table, as in the first epoch, with the targets of the codec."""
     if not len(table):
         return []
     dataset = datamodule.crops(table, train=True)
@@ -51,21 +47,13 @@ def predicted_crops(
 ) -> tuple[list[ShownCrop], str]:
     """Estimate up to `NUM_PREDICTED` instances spread over a table, and make crops of the worst.
 
-    Args:
-        datamodule: determines the box padding and how images are read.
-        table: annotated instances; see `drop_missing`.
-        folder: of their images.
-        engine: estimates poses; crops have its input size.
-        number: of crops.
+    The engine determines the size of the crops, the data module the box padding and how images are read.
 
     Returns:
         The crops, lowest OKS first; and a sentence about the sample.
-
-    Raises:
-        DataError: if the engine estimates another number of keypoints than the table has.
     """
-    options: Any = {"bbox_padding": datamodule.bbox_padding, "reading": datamodule.reading}
-    dataset = PoseDataset(table, folder, engine.input_size, engine.skeleton, grid=engine.grid, **options)
+    options: Any = {"grid": engine.grid, "bbox_padding": datamodule.bbox_padding, "reading": datamodule.reading}
+    dataset = PoseDataset(table, folder, engine.input_size, engine.skeleton, **options)
     variances = keypoint_variances(datamodule.skeleton.sigmas)
     labelled = np.flatnonzero((table.visibility > 0).any(axis=1))
     rows = labelled[spread_rows(len(labelled), NUM_PREDICTED, datamodule.seed)]
@@ -78,27 +66,24 @@ def predicted_crops(
                 continue  # the note counts them
             finally:
                 advance()
-            similarity = keypoint_similarity(
-                poses.keypoints, table.keypoints[[row]].astype(np.float64), table.area[[row]].astype(np.float64), variances
-            )
+            annotated, area = table.keypoints[[row]].astype(np.float64), table.area[[row]].astype(np.float64)
+            similarity = keypoint_similarity(poses.keypoints, annotated, area, variances)
             found.append((float(similarity[0, table.visibility[row] > 0].mean()), row, poses))
     found.sort(key=lambda entry: entry[:2])
-    crops = [
-        _show(dataset, row, None, predicted=(poses.keypoints[0], poses.keypoint_scores[0]), oks=oks)
-        for oks, row, poses in found[:number]
-    ]
-    num_unreadable = len(rows) - len(found)
+    shown = [(row, (poses.keypoints[0], poses.keypoint_scores[0]), oks) for oks, row, poses in found[:number]]
+    crops = [_show(dataset, row, predicted=predicted, oks=oks) for row, predicted, oks in shown]
     note = f"The {len(crops)} predictions of lowest OKS among {len(found)} instances spread over the set."
-    return crops, note + (f" The images of {num_unreadable} other instances cannot be read." if num_unreadable else "")
+    if num_unreadable := len(rows) - len(found):
+        note += f" The images of {num_unreadable} other instances cannot be read."
+    return crops, note
 
 
 def worst_crops(
     datamodule: PoseDataModule, boxes: str, predictions: Predictions, truth: GroundTruth, *, number: int = NUM_CROPS
 ) -> list[ShownCrop]:
-    """Make crops of the annotated instances whose best pose has the lowest OKS. Only their images are read.
+    """Make crops of the annotated instances whose best pose has the lowest OKS, lowest first. Only their images are read.
 
-    Returns:
-        Crops of the annotated boxes, lowest OKS first, with the prediction if it is inside the crop.
+    The crops have the prediction if it is inside.
     """
     objects = np.flatnonzero(~truth.is_ignored & (truth.visibility > 0).any(axis=1))
     best, oks = best_poses(predictions, truth.select(objects), datamodule.skeleton.sigmas)
@@ -111,7 +96,7 @@ def worst_crops(
     for row, index in enumerate(order.tolist()):
         pose = predictions.detections.keypoints[best[index]], predictions.keypoint_scores[best[index]]
         predicted = pose if best[index] >= 0 else None
-        crop = _show(dataset, row, None, predicted=predicted, oks=float(oks[index]))
+        crop = _show(dataset, row, predicted=predicted, oks=float(oks[index]))
         if crop.image is not None and crop.predicted is not None:
             inside = ((crop.predicted >= 0) & (crop.predicted < crop.image.shape[1::-1])).all(axis=1)
             if inside.mean() < 0.5:  # the pose of another instance
@@ -154,27 +139,22 @@ def drop_missing(table: InstanceTable, folder: Path) -> InstanceTable:
 def _show(
     dataset: PoseDataset,
     row: int,
-    codec: Codec | None,
+    codec: Codec | None = None,
     *,
     predicted: tuple[NDArray[np.float64], NDArray[np.floating[Any]]] | None = None,
     oks: float | None = None,
 ) -> ShownCrop:
     """Make the crop of a row of the dataset's table; an image that cannot be read is replaced by its error.
 
-    Args:
-        dataset: of the crops.
-        row: of its table.
-        codec: encodes the target heatmaps; None for no heatmaps.
-        predicted: keypoints (K, 2) in image pixels, and their scores (K,).
-        oks: of the prediction.
+    It has the target heatmaps of the codec, if one is given. `predicted` are keypoints (K, 2) in image pixels, and scores (K,).
     """
     table = dataset.table
     title = f"{table.file_names[int(table.image_index[row])]}, annotation {table.instance_ids[row]}"
     try:
         sample = dataset[row]
     except (DataError, OSError) as error:
-        points, visibility = table.keypoints[row], table.visibility[row]
-        return ShownCrop(title=title, image=None, fault=str(error), keypoints=points, visibility=visibility, oks=oks)
+        labels: Any = {"keypoints": table.keypoints[row], "visibility": table.visibility[row]}
+        return ShownCrop(title=title, image=None, fault=str(error), **labels, oks=oks)
     points, scores = (None, None) if predicted is None else predicted
     if points is not None:
         points = transform_points(points, invert_affine(sample["image_from_input"]))

@@ -6,10 +6,12 @@ started the sweep reads all records.
 
 import csv
 import json
+import math
 import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -30,29 +32,17 @@ _FIRST_SENTENCE = re.compile(r"(?<=[.:!?])\s")
 
 @dataclass(frozen=True)
 class SweepJob:
-    """One job of a sweep.
+    """One job of a sweep."""
 
-    Attributes:
-        number: of the job, from 0.
-        overrides: those that differ from other jobs.
-        folder: of the job, relative to the sweep's folder if it is inside.
-        state: `DONE`, `RUNNING`, or the error.
-        status: the exit status.
-        score: what sweeps maximise; None if undefined.
-        numbers: the leading number of each source of boxes: {"AP_gt": 0.7, "AP_det": 0.69}.
-        epochs: epochs trained; None without training.
-        minutes: duration.
-    """
-
-    number: int
-    overrides: str
-    folder: str
-    state: str = RUNNING
-    status: int = 0
-    score: float | None = None
-    numbers: Mapping[str, float | None] = field(default_factory=dict)
-    epochs: int | None = None
-    minutes: float | None = None
+    number: int  # from 0
+    overrides: str  # those that differ from other jobs
+    folder: str  # relative to the sweep's folder if it is inside
+    state: str = RUNNING  # `DONE`, `RUNNING`, or the error
+    status: int = 0  # the exit status
+    score: float | None = None  # what sweeps maximise; None if undefined
+    numbers: Mapping[str, float | None] = field(default_factory=dict)  # the leading number of each source of boxes, as "AP_gt"
+    epochs: int | None = None  # epochs trained; None without training
+    minutes: float | None = None  # duration
 
     @property
     def failed(self) -> bool:
@@ -64,19 +54,11 @@ class SweepJob:
         numbers: Mapping[str, float] = getattr(result, "numbers", {})
         leading = {name: value for name, value in numbers.items() if _SCORE_WITH_BOXES.fullmatch(name)}
         leading = leading or {name: value for name, value in numbers.items() if name in _SCORES}
-        score = getattr(result, "score", None)
+        score, epochs = getattr(result, "score", None), getattr(result, "num_epochs", None)
         state, status = DONE, getattr(result, "exit_status", 0)
-        if isinstance(score, float) and score != score and leading:
+        if isinstance(score, float) and math.isnan(score) and leading:
             state, status = "failed: the score is undefined (NaN)", 1
-        return replace(
-            self,
-            state=state,
-            status=status,
-            score=score,
-            numbers=leading,
-            epochs=getattr(result, "num_epochs", None),
-            minutes=minutes,
-        )
+        return replace(self, state=state, status=status, score=score, numbers=leading, epochs=epochs, minutes=minutes)
 
     def fail(self, error: Exception, minutes: float) -> "SweepJob":
         """Return the record of a job that raised an error."""
@@ -99,14 +81,13 @@ def remove_records(sweep: Path) -> None:
 def read_jobs(sweep: Path) -> list[SweepJob]:
     """Read the records of all jobs that were started, in the order of their numbers."""
     files = (sweep / _RECORDS).glob("[0-9]*.json")
-    jobs = [SweepJob(**json.loads(file.read_text(encoding="utf-8"))) for file in files]
-    return sorted(jobs, key=lambda job: job.number)
+    return sorted((SweepJob(**json.loads(file.read_text(encoding="utf-8"))) for file in files), key=attrgetter("number"))
 
 
 def find_best(jobs: Iterable[SweepJob]) -> SweepJob | None:
     """Return the job with the highest score, the first of several; None if no job has a score."""
-    scored = [(job.score, job) for job in jobs if job.score is not None and not job.failed]
-    return max(scored, key=lambda pair: pair[0])[1] if scored else None
+    scored = [job for job in jobs if job.score is not None and not job.failed]
+    return max(scored, key=attrgetter("score"), default=None)
 
 
 def report_sweep(sweep: Path, console: Console) -> None:
@@ -134,15 +115,12 @@ def _tabulate(jobs: Sequence[SweepJob]) -> tuple[list[str], list[list[str]]]:
     """Return the header and the rows of the table as text."""
     names = list(dict.fromkeys(name for job in jobs for name in job.numbers))
     best = find_best(jobs)
-    header = ["job", "best", "overrides", *names, "epochs", "minutes", "folder", "state"]
     rows = []
     for job in jobs:
         numbers = ["" if (value := job.numbers.get(name)) is None else repr(value) for name in names]
-        epochs = "" if job.epochs is None else str(job.epochs)
-        minutes = "" if job.minutes is None else f"{job.minutes:.1f}"
-        mark = "*" if job is best else ""
-        rows.append([str(job.number), mark, job.overrides, *numbers, epochs, minutes, job.folder, job.state])
-    return header, rows
+        trained = ["" if job.epochs is None else str(job.epochs), "" if job.minutes is None else f"{job.minutes:.1f}"]
+        rows.append([str(job.number), "*" if job is best else "", job.overrides, *numbers, *trained, job.folder, job.state])
+    return ["job", "best", "overrides", *names, "epochs", "minutes", "folder", "state"], rows
 
 
 def _round(name: str, text: str) -> str:
@@ -157,14 +135,7 @@ def is_sweep(path: Path) -> bool:
 
 
 def read_sweep(path: Path) -> dict[str, tuple[str, Path]]:
-    """Read the complete jobs of a sweep from its folder or sweep.csv.
-
-    Returns:
-        Overrides and folder by number, the best job first.
-
-    Raises:
-        DataError: if the file is no table of a sweep, no job is complete, or a folder is outside the sweep's.
-    """
+    """Read overrides and folder of each complete job by number, the best first, from the folder of a sweep or its sweep.csv."""
     file = path / SWEEP_FILE if path.is_dir() else path
     with file.open(newline="", encoding="utf-8", errors="replace") as stream:
         rows = list(csv.DictReader(stream))

@@ -5,18 +5,14 @@ from omegaconf import DictConfig
 from hrpose.config import find_checkpoint
 from hrpose.export import ExportedMaps, ExportedPoses, is_exported, open_exported
 from hrpose.tasks.assemble import assemble, assemble_exported
+from hrpose.tasks.evaluate import ScoreResult
 from hrpose.tasks.provenance import advised, read_provenance
 from hrpose.tasks.report import report_run
-from hrpose.tasks.results import ScoreResult
 from hrpose.weights import load_weights
 
 
 def test(cfg: DictConfig) -> ScoreResult:
-    """Evaluate a checkpoint, weights or an exported file on the validation instances.
-
-    Args:
-        cfg: a composed and validated configuration of the verb `test`.
-    """
+    """Evaluate a checkpoint, weights or an exported file on the validation instances."""
     exported = open_exported(cfg.weights) if cfg.weights is not None and is_exported(cfg.weights) else None
     if isinstance(exported, ExportedPoses | ExportedMaps):
         assembly = assemble_exported(cfg, exported)

@@ -5,103 +5,85 @@ from __future__ import annotations
 import array
 import math
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hrpose.annotations.checks.table import Check, Found
+from hrpose.annotations.checks.table import Check, Found, error, note
 from hrpose.annotations.coco_rows import Row, read_rows
 
 
+@dataclass(frozen=True)
 class RawFile:
-    """The three sections of a COCO file, unchecked. The ids 7, 7.0 and "7" are equal.
+    """The three sections of a COCO file, unchecked. The ids 7, 7.0 and "7" are equal."""
 
-    Attributes:
-        file: where they were read.
-        images: entries of `images`.
-        annotations: entries of `annotations`.
-        categories: entries of `categories`.
-    """
-
-    def __init__(self, file: Path, content: Mapping[str, list[Row]]) -> None:
-        self.file = file
-        self.images, self.annotations, self.categories = (content["images"], content["annotations"], content["categories"])
+    images: list[Row]
+    annotations: list[Row]
+    categories: list[Row]
 
     @classmethod
     def read(cls, file: Path, keypoint_fields: Iterable[str] | None) -> RawFile:
-        """Read a file.
+        """Read a file; raise DataError if it is not JSON or not COCO."""
+        content = read_rows(file, list(keypoint_fields or ["keypoints"]))
+        return cls(content["images"], content["annotations"], content["categories"])
 
-        Raises:
-            DataError: if it is not JSON or not COCO.
-        """
-        return cls(file, read_rows(file, list(keypoint_fields or ["keypoints"])))
-
-
-def _ids_repeated(raw: RawFile, *, section: str) -> Found:
-    return _repeated(getattr(raw, section), [_plain(row.get("id")) for row in getattr(raw, section)])
+    @cached_property
+    def ids(self) -> list[Hashable]:
+        """Return the ids of the annotations."""
+        return _ids(self.annotations)
 
 
-def _dangling(raw: RawFile, *, key: str, section: str) -> Found:
-    known = {_plain(row.get("id")) for row in getattr(raw, section)}
-    return _found(raw.annotations, [_plain(row.get(key)) not in known for row in raw.annotations])
+def _dangling(raw: RawFile, key: str, rows: list[Row]) -> list[bool]:
+    known = set(_column(rows, "id"))
+    return [value not in known for value in _column(raw.annotations, key)]
 
 
 def _images_without_annotations(raw: RawFile) -> Found:
-    used = {_plain(row.get("image_id")) for row in raw.annotations}
-    return _found(raw.images, [_plain(row.get("id")) not in used for row in raw.images])
+    used = set(_column(raw.annotations, "image_id"))
+    return Found(_ids(raw.images), [own not in used for own in _column(raw.images, "id")])
 
 
 def _file_names_repeated(raw: RawFile) -> Found:
     owners: dict[Hashable, Hashable] = {}
-    names = [_plain(row.get("file_name")) for row in raw.images]
-    ids = [_plain(row.get("id")) for row in raw.images]
-    faulty = [
-        name is not None and owners.setdefault(name, own) != own for name, own in zip(names, ids, strict=True)
-    ]  # an entry that occurs twice is read once
-    return _found(raw.images, faulty)
+    pairs = zip(_column(raw.images, "file_name"), _column(raw.images, "id"), strict=True)
+    # an entry that occurs twice is read once
+    return Found(_ids(raw.images), [name is not None and owners.setdefault(name, own) != own for name, own in pairs])
 
 
-def _annotations_repeated(raw: RawFile) -> Found:
+def _annotations_repeated(raw: RawFile) -> list[bool]:
+    owners = zip(_column(raw.annotations, "image_id"), _column(raw.annotations, "category_id"), strict=True)
     keys = []
-    for place, row in enumerate(raw.annotations):
+    for place, (row, owner) in enumerate(zip(raw.annotations, owners, strict=True)):
         numbers = row.get("keypoints")
-        is_labelled = isinstance(numbers, array.array) and any(numbers)
-        content = numbers.tobytes() if isinstance(numbers, array.array) and is_labelled else place
-        keys.append((_plain(row.get("image_id")), _plain(row.get("category_id")), str(row.get("bbox")), content))
-    return _repeated(raw.annotations, keys)
+        content = numbers.tobytes() if isinstance(numbers, array.array) and any(numbers) else place
+        keys.append((*owner, str(row.get("bbox")), content))
+    return _repeated(keys)
 
 
-def _unlabelled_positions(raw: RawFile) -> Found:
+def _triplets(row: Row) -> array.array[float]:
+    """Return the numbers in `keypoints`; none if they are no triplets."""
+    numbers = row.get("keypoints")
+    return numbers if isinstance(numbers, array.array) and len(numbers) % 3 == 0 else array.array("d")
+
+
+def _unlabelled_positions(raw: RawFile) -> list[bool]:
     faulty = []
-    for row in raw.annotations:
-        numbers = row.get("keypoints")
-        if isinstance(numbers, array.array) and len(numbers) % 3 == 0 and 0 in numbers[2::3]:
-            triplets = np.frombuffer(numbers).reshape(-1, 3)
-            faulty.append(bool(((triplets[:, 2] == 0) & (triplets[:, :2] > 0).any(axis=1)).any()))
-        else:
-            faulty.append(False)
-    return _found(raw.annotations, faulty)
+    for numbers in map(_triplets, raw.annotations):
+        triplets = np.frombuffer(numbers).reshape(-1, 3) if 0 in numbers[2::3] else np.ones((0, 3))
+        faulty.append(bool(((triplets[:, 2] == 0) & (triplets[:, :2] > 0).any(axis=1)).any()))
+    return faulty
 
 
 def _visibility_values(raw: RawFile) -> Found:
-    values: Counter[float] = Counter()
-    faulty = []
-    for row in raw.annotations:
-        numbers = row.get("keypoints")
-        labels = numbers[2::3] if isinstance(numbers, array.array) and len(numbers) % 3 == 0 else array.array("d")
-        others = [value for value in labels if value not in (0, 1, 2) and value == value]
-        values.update(others)
-        faulty.append(bool(others))
-    common = [f"{value:g}" for value, _ in values.most_common(4)]
+    labels = [_triplets(row)[2::3] for row in raw.annotations]
+    others = [[value for value in own if value not in (0, 1, 2) and value == value] for own in labels]
+    common = [f"{value:g}" for value, _ in Counter(value for values in others for value in values).most_common(4)]
     pairs = ", ".join(f"{value}: {0 if float(value) < 0 else 2}" for value in common)
-    return _found(raw.annotations, faulty, {"values": ", ".join(common), "pairs": pairs})
-
-
-def _boxes_missing(raw: RawFile) -> Found:
-    return _found(raw.annotations, [not _is_box(row.get("bbox")) for row in raw.annotations])
+    return Found(raw.ids, list(map(bool, others)), {"values": ", ".join(common), "pairs": pairs})
 
 
 def _is_box(bbox: Any) -> bool:
@@ -116,32 +98,34 @@ def _other_lengths(raw: RawFile) -> Found:
     """Find `keypoints` with another length than the category's, or than most if the category has no names."""
     lengths = [len(numbers) if isinstance(numbers := row.get("keypoints"), array.array) else 0 for row in raw.annotations]
     named = {
-        _plain(row.get("id")): 3 * len(row["keypoints"])
-        for row in raw.categories
+        own: 3 * len(row["keypoints"])
+        for own, row in zip(_column(raw.categories, "id"), raw.categories, strict=True)
         if isinstance(row.get("keypoints"), list | array.array)
     }
-    most = Counter(length for length in lengths if length).most_common(1)
-    usual = most[0][0] if most else 0
-    expected = [named.get(_plain(row.get("category_id"))) or usual for row in raw.annotations]
+    ((usual, _),) = Counter(filter(None, lengths)).most_common(1) or [(0, 0)]
+    expected = [named.get(own) or usual for own in _column(raw.annotations, "category_id")]
     faulty = [bool(length) and length != right for length, right in zip(lengths, expected, strict=True)]
     found = sorted({length for length, wrong in zip(lengths, faulty, strict=True) if wrong})
-    return _found(raw.annotations, faulty, {"found": ", ".join(map(str, found[:3]))})
+    return Found(raw.ids, faulty, {"found": ", ".join(map(str, found[:3]))})
 
 
-def _repeated(rows: list[Row], keys: Sequence[Hashable]) -> Found:
-    """Find rows with the key of an earlier row; rows with the key None are not compared."""
+def _repeated(keys: Sequence[Hashable]) -> list[bool]:
+    """Find keys that equal an earlier one; None is not compared."""
     counts: Counter[Hashable] = Counter()
     faulty = []
     for key in keys:
         counts[key] += 1
         faulty.append(key is not None and counts[key] > 1)
-    return _found(rows, faulty)
+    return faulty
 
 
-def _found(rows: list[Row], faulty: list[bool], details: Mapping[str, str] | None = None) -> Found:
-    ids = np.empty(len(rows), object)
-    ids[:] = [_plain(row.get("id", f"entry {place}")) for place, row in enumerate(rows)]
-    return Found(ids, np.array(faulty, bool), details or {})
+def _ids(rows: list[Row]) -> list[Hashable]:
+    """Return the ids of rows for a message, `entry <place>` for a row without id."""
+    return [_plain(row.get("id", f"entry {place}")) for place, row in enumerate(rows)]
+
+
+def _column(rows: list[Row], key: str) -> list[Any]:
+    return [_plain(row.get(key)) for row in rows]
 
 
 def _plain(value: Any) -> Any:
@@ -156,13 +140,12 @@ def _plain(value: Any) -> Any:
 
 
 ROW_CHECKS: tuple[Check[RawFile], ...] = (
-    Check(
+    error(
         name="category-ids-repeated",
         what="categories have the `id` of an earlier one",
         consequence="Their annotations could belong to either category.",
         fix="Renumber the categories, together with `category_id` of their annotations.",
-        find=partial(_ids_repeated, section="categories"),
-        severity="error",
+        find=lambda raw: Found(_ids(raw.categories), _repeated(_column(raw.categories, "id"))),
     ),
     Check(
         name="file-names-repeated",
@@ -186,73 +169,65 @@ ROW_CHECKS: tuple[Check[RawFile], ...] = (
         find=_unlabelled_positions,
         min_share=0.05,
     ),
-    Check(
+    note(
         name="images-without-annotations",
         what="images have no annotations",
         consequence="They are not trained on; in validation, predictions on them count as wrong.",
         fix="Nothing, if they show no instances.",
         find=_images_without_annotations,
-        severity="note",
     ),
 )
 """Checks of any file."""
 
 REFUSED_ROW_CHECKS: tuple[Check[RawFile], ...] = (
-    Check(
+    error(
         name="annotation-ids-repeated",
         what="annotations have the `id` of an earlier one",
         consequence="The file is rejected: predictions could not be matched to them.",
         fix="Renumber the annotations, or remove the copies.",
-        find=partial(_ids_repeated, section="annotations"),
-        severity="error",
+        find=lambda raw: _repeated(_column(raw.annotations, "id")),
     ),
-    Check(
+    error(
         name="image-ids-repeated",
         what="images have the `id` of an earlier one",
         consequence="The file is rejected: their annotations could belong to either image.",
         fix="Renumber the images, together with `image_id` of their annotations.",
-        find=partial(_ids_repeated, section="images"),
-        severity="error",
+        find=lambda raw: Found(_ids(raw.images), _repeated(_column(raw.images, "id"))),
     ),
-    Check(
+    error(
         name="annotations-without-image",
         what="annotations have an `image_id` that no entry of `images` has",
         consequence="The file is rejected: these labels belong to no image.",
         fix="Add the images, or remove the annotations.",
-        find=partial(_dangling, key="image_id", section="images"),
-        severity="error",
+        find=lambda raw: _dangling(raw, "image_id", raw.images),
     ),
-    Check(
+    error(
         name="annotations-without-category",
         what="annotations have a `category_id` that no entry of `categories` has",
         consequence="The file is rejected.",
         fix="Add the category, or remove the annotations.",
-        find=partial(_dangling, key="category_id", section="categories"),
-        severity="error",
+        find=lambda raw: _dangling(raw, "category_id", raw.categories),
     ),
-    Check(
+    error(
         name="visibility-values",
         what="annotations have a visibility other than 0 (unlabelled), 1 (occluded) and 2 (visible): {values}",
         consequence="The file is rejected.",
         fix="Fix the annotations, or map the values: 'data.visibility_map={{pairs}}'.",
         find=_visibility_values,
-        severity="error",
     ),
-    Check(
+    error(
         name="boxes-missing",
         what="annotations have no `bbox` of four finite numbers, or one of a negative size",
         consequence="The file is rejected: a crop needs a box.",
         fix="Add the boxes, or use boxes around the keypoints: data.bbox_from_keypoints=0.25.",
-        find=_boxes_missing,
-        severity="error",
+        find=lambda raw: [not _is_box(row.get("bbox")) for row in raw.annotations],
     ),
-    Check(
+    error(
         name="keypoints-of-another-length",
         what="annotations do not have three values in `keypoints` per keypoint of the category, but {found} values",
         consequence="The file is rejected.",
         fix="Write x, y and visibility for each keypoint of the category.",
         find=_other_lengths,
-        severity="error",
     ),
 )
 """Checks of a file that the reader rejects; it may accept the rows with other arguments."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hrpose.annotations.checks.table import Check, Finding, Found, Inspected, run_checks
+from hrpose.annotations.checks.table import Check, Finding, Found, Inspected, Mask, note, run_checks
 from hrpose.annotations.coco_annotations import CocoAnnotations
 from hrpose.media.folders import file_size, is_same_file, real_file
 from hrpose.media.images import read_bytes
@@ -26,24 +28,40 @@ _COPY = re.compile(r"([ _-]*\(\d+\)|[ _-]+copy( ?\d+)?)$")
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """The annotated images of two sets, and their instances.
-
-    Attributes:
-        train: the training set.
-        val: the validation set.
-        train_images: image folder of the training set.
-        val_images: image folder of the validation set.
-    """
+    """The annotated images of the training and the validation set, their instances and their folders."""
 
     train: Inspected
     val: Inspected
-    train_images: Path
-    val_images: Path
+    folders: tuple[Path, Path]
+
+    @property
+    def ids(self) -> NDArray[np.int64]:
+        """Return the annotation ids of the validation set."""
+        return self.val.ids
 
     @cached_property
     def files(self) -> tuple[list[str], list[str]]:
         """Return the names of the annotated images of both sets."""
         return _annotated_files(self.train.annotations), _annotated_files(self.val.annotations)
+
+    @cached_property
+    def counts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return how often each keypoint is labelled in both sets; nothing if they have different numbers of keypoints."""
+        train, val = (one.labelled.sum(axis=0) for one in (self.train, self.val))
+        return (train, val) if len(train) == len(val) else (train[:0], val[:0])
+
+    @property
+    def is_large(self) -> bool:
+        """Whether both sets have enough instances for reliable statistics."""
+        return min(len(self.train.rows), len(self.val.rows)) >= _ENOUGH
+
+    def names(self, faulty: Mask) -> Found:
+        """Return which keypoints are faulty."""
+        return Found(self.val.names[: len(faulty)], faulty)
+
+    def of_files(self, faulty: Sequence[bool]) -> Found:
+        """Return which annotated validation images are faulty."""
+        return Found(self.files[1], faulty, {"file": str(self.train.annotations.file)})
 
 
 def check_split(train: CocoAnnotations, val: CocoAnnotations, train_images: str | Path, val_images: str | Path) -> list[Finding]:
@@ -51,14 +69,8 @@ def check_split(train: CocoAnnotations, val: CocoAnnotations, train_images: str 
 
     Copies are searched only if the two sets have at most 5,000 images together. Only files of equal size are read, so this
     takes a fraction of a second.
-
-    Args:
-        train: the training annotations.
-        val: the validation annotations.
-        train_images: image folder of the training set.
-        val_images: image folder of the validation set.
     """
-    pair = Pair(Inspected(train), Inspected(val), Path(train_images), Path(val_images))
+    pair = Pair(Inspected(train), Inspected(val), (Path(train_images), Path(val_images)))
     return run_checks(pair, [*SPLIT_CHECKS[:1], COPIED_FILES], val.file)
 
 
@@ -68,33 +80,28 @@ def _annotated_files(annotations: CocoAnnotations) -> list[str]:
 
 
 def _images_of_training(pair: Pair) -> Found:
-    home, other = real_file(pair.train_images), real_file(pair.val_images)
+    home, other = map(real_file, pair.folders)
     train, val = pair.files
     known = {f"{home}/{name}" for name in train}
-    return Found(np.array(val, object), np.array([f"{other}/{name}" in known for name in val], bool), _file_of(pair))
+    return pair.of_files([f"{other}/{name}" in known for name in val])
 
 
 def _copied_files(pair: Pair) -> Found:
     """Find validation images that are byte-identical copies of a training image."""
-    train, val = pair.files
+    train, val = ([folder / name for name in names] for names, folder in zip(pair.files, pair.folders, strict=True))
     if len(train) + len(val) > _MOST_COMPARED:
-        return Found(np.array(val, object), np.zeros(len(val), bool))
-    train_sizes, val_sizes = (
-        {name: file_size(folder / name) for name in names}
-        for names, folder in ((train, pair.train_images), (val, pair.val_images))
-    )
+        return pair.of_files([False] * len(val))
+    train_sizes, val_sizes = ({file: file_size(file) for file in files} for files in (train, val))
     shared = {size for size in train_sizes.values() if size} & set(val_sizes.values())
     owners: dict[tuple[int, bytes], Path] = {}
-    for name, size in train_sizes.items():
+    for file, size in train_sizes.items():
         if size in shared:
-            owners.setdefault((size, _middle(pair.train_images / name, size)), pair.train_images / name)
+            owners.setdefault((size, _middle(file, size)), file)
     faulty = []
-    for name, size in val_sizes.items():
-        file = pair.val_images / name
+    for file, size in val_sizes.items():
         owner = owners.get((size, _middle(file, size))) if size in shared else None
-        is_other = owner is not None and not is_same_file(owner, file)
-        faulty.append(is_other and owner is not None and read_bytes(owner) == read_bytes(file))
-    return Found(np.array(val, object), np.array(faulty, bool), _file_of(pair))
+        faulty.append(owner is not None and not is_same_file(owner, file) and read_bytes(owner) == read_bytes(file))
+    return pair.of_files(faulty)
 
 
 def _middle(file: Path, size: int) -> bytes:
@@ -104,71 +111,45 @@ def _middle(file: Path, size: int) -> bytes:
 
 def _copies_of_training(pair: Pair) -> Found:
     """Find names that equal the name of a training image without the suffix that tools append to copies."""
-    train, val = pair.files
-    stems = {_stem(name) for name in train}
-    sources = {_TAG.sub("", stem) for stem in stems}
+    # a string is no path: only the suffix is cut
+    train, val = ([os.path.splitext(name.lower())[0] for name in names] for names in pair.files)  # noqa: PTH122
+    stems, sources = set(train), {_TAG.sub("", stem) for stem in train}
     derived = {source for stem in stems if (source := _TAG.sub("", stem)) != stem}
     copied = {source for stem in stems if (source := _COPY.sub("", stem)) != stem}
     faulty = []
-    for name in val:
-        stem = _stem(name)
+    for stem in val:
         source, original = _TAG.sub("", stem), _COPY.sub("", stem)
         is_derived = source in derived or (source != stem and source in sources)
         faulty.append(is_derived or stem in copied or (original != stem and original in stems))
-    return Found(np.array(val, object), np.array(faulty, bool), _file_of(pair))
+    return pair.of_files(faulty)
 
 
-def _never_trained(pair: Pair) -> Found:
-    train, val = pair.train.labelled.sum(axis=0), pair.val.labelled.sum(axis=0)
-    return Found(pair.val.names, (train == 0) & (val > 0)) if len(train) == len(val) else _nothing(pair)
-
-
-def _never_validated(pair: Pair) -> Found:
-    train, val = pair.train.labelled.sum(axis=0), pair.val.labelled.sum(axis=0)
-    return Found(pair.val.names, (train >= _ENOUGH) & (val == 0)) if len(train) == len(val) else _nothing(pair)
-
-
-def _unlike_shares(pair: Pair) -> Found:
+def _unlike_shares(pair: Pair) -> Found | bool:
     """Find keypoints that are labelled in most instances of one set and in few of the other."""
-    sets = pair.train, pair.val
-    if len({one.labelled.shape[1] for one in sets}) > 1 or min(len(one.rows) for one in sets) < _ENOUGH:
-        return _nothing(pair)
-    train, val = (one.labelled.mean(axis=0) for one in sets)
-    return Found(pair.val.names, np.abs(train - val) > 0.5)
+    if not pair.is_large:
+        return False
+    train, val = (count / len(one.rows) for count, one in zip(pair.counts, (pair.train, pair.val), strict=True))
+    return pair.names(np.abs(train - val) > 0.5)
 
 
-def _unlike_visibility(pair: Pair) -> Found:
-    if min(len(one.rows) for one in (pair.train, pair.val)) < _ENOUGH:
-        return _nothing(pair)
-    train, val = _share_visible(pair.train), _share_visible(pair.val)
-    details = {"train": f"{100 * train:.0f} %", "val": f"{100 * val:.0f} %"}
-    return Found(pair.val.ids, np.full(len(pair.val.ids), abs(train - val) > 0.5), details)
+def _unlike_visibility(pair: Pair) -> Found | bool:
+    if not pair.is_large:
+        return False
+    train, val = (_share_visible(one) for one in (pair.train, pair.val))
+    return Found(pair.ids, abs(train - val) > 0.5, {"train": f"{100 * train:.0f} %", "val": f"{100 * val:.0f} %"})
 
 
-def _unlike_boxes(pair: Pair) -> Found:
-    if min(len(one.rows) for one in (pair.train, pair.val)) < _ENOUGH:
-        return _nothing(pair)
+def _unlike_boxes(pair: Pair) -> Found | bool:
+    if not pair.is_large:
+        return False
     train, val = (float(np.median(np.sqrt(one.size.prod(axis=1)))) for one in (pair.train, pair.val))
     unlike = not 1 / 3 <= (train + 1e-9) / (val + 1e-9) <= 3
-    details = {"train": f"{train:.0f}", "val": f"{val:.0f}"}
-    return Found(pair.val.ids, np.full(len(pair.val.ids), unlike), details)
+    return Found(pair.ids, unlike, {"train": f"{train:.0f}", "val": f"{val:.0f}"})
 
 
 def _share_visible(inspected: Inspected) -> float:
     visibility = inspected.annotations.visibility[inspected.rows]
     return float((visibility == 2).sum() / (visibility > 0).sum())
-
-
-def _stem(name: str) -> str:
-    return os.path.splitext(name.lower())[0]  # noqa: PTH122 - a string, not a path
-
-
-def _file_of(pair: Pair) -> dict[str, str]:
-    return {"file": str(pair.train.annotations.file)}
-
-
-def _nothing(pair: Pair) -> Found:
-    return Found(pair.val.ids, np.zeros(len(pair.val.ids), bool))
 
 
 COPIED_FILES = Check[Pair](
@@ -200,14 +181,14 @@ SPLIT_CHECKS: tuple[Check[Pair], ...] = (
         what="keypoints are labelled in the validation set, but in no training instance",
         consequence="The network does not learn them, which lowers AP.",
         fix="Label them in the training set, or split the data again.",
-        find=_never_trained,
+        find=lambda pair: pair.names((pair.counts[0] == 0) & (pair.counts[1] > 0)),
     ),
     Check(
         name="keypoints-never-validated",
         what="keypoints are labelled in the training set, but in no validation instance",
         consequence="AP does not measure them.",
         fix="Label them in the validation set, or split the data again.",
-        find=_never_validated,
+        find=lambda pair: pair.names((pair.counts[0] >= _ENOUGH) & (pair.counts[1] == 0)),
     ),
     Check(
         name="keypoints-labelled-unlike",
@@ -216,21 +197,19 @@ SPLIT_CHECKS: tuple[Check[Pair], ...] = (
         fix="Split the data again, at random by image, folder or video.",
         find=_unlike_shares,
     ),
-    Check(
+    note(
         name="visibility-unlike",
         what="instances belong to a set with {val} of the labelled keypoints visible (2), against {train} in training",
         consequence="Training and AP do not change; reports by visibility do.",
         fix="If 1 means visible in one of the files, set `data.visibility_map`, or correct that file.",
         find=_unlike_visibility,
-        severity="note",
     ),
-    Check(
+    note(
         name="box-sizes-unlike",
         what="instances belong to a set with a median box side of {val} pixels, against {train} in training",
         consequence="Validation crops have another level of detail than training crops.",
         fix="Check whether the images of one set were scaled.",
         find=_unlike_boxes,
-        severity="note",
     ),
 )
 """Checks of two sets; `InstanceFiles.check_apart` uses the first."""

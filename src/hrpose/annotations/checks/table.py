@@ -5,9 +5,9 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,19 @@ _MAX_LENGTH = 200  # characters of a name in a message
 NUM_IDS = 3  # ids in a message
 _warned: dict[Finding, None] = {}  # an ordered set
 Mask = NDArray[np.bool_]
+Faulty: TypeAlias = Any  # (N,) bool or a list of bool, or one bool for all rows; NumPy's stubs give comparisons no closer type
 Floats = NDArray[np.floating[Any]]
-Data = TypeVar("Data")
+
+
+class Checked(Protocol):
+    """What is checked, with the ids or names of its rows."""
+
+    @property
+    def ids(self) -> NDArray[Any] | Sequence[Any]:
+        """Return the ids or names of all rows."""
+
+
+Data = TypeVar("Data", bound=Checked)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,9 +89,12 @@ class Inspected:
         ids: (N,) int64 annotation ids.
         points: (N, K, 2) float32 in image pixels.
         labelled: (N, K) bool.
+        num_labelled: (N,) number of labelled keypoints.
         low: (N, 2) first two numbers of `bbox`, the top left corner.
         size: (N, 2) last two numbers of `bbox`, width and height.
+        high: (N, 2) bottom right corner of the box.
         image: (N, 2) width and height of the image; 0 where unknown.
+        known: (N,) bool, whether the size of the image is known.
         skeleton: of the keypoints; None if unknown.
     """
 
@@ -90,8 +104,11 @@ class Inspected:
         self.ids = annotations.instance_ids[self.rows]
         self.points = annotations.keypoints[self.rows].astype(np.float32)
         self.labelled = annotations.visibility[self.rows] > 0
+        self.num_labelled = self.labelled.sum(axis=1)
         self.low, self.size = np.split(annotations.bbox[self.rows].astype(np.float32), 2, axis=1)
+        self.high = self.low + self.size
         self.image = annotations.image_sizes[annotations.image_index[self.rows]].astype(np.float32)
+        self.known = (self.image > 0).all(axis=1)
 
     @property
     def names(self) -> NDArray[np.str_]:
@@ -108,23 +125,20 @@ class Inspected:
         high: Floats = np.where(known, self.points, -np.inf).max(axis=1, initial=-np.inf)
         return low, high
 
+    @cached_property
+    def share_in_box(self) -> Floats:
+        """Return the share of the labelled keypoints in the box, (N,)."""
+        return self.share_within(self.low, self.high)
+
     def share_within(self, low: Floats, high: Floats) -> Floats:
-        """Return the share of the labelled keypoints between two corners, with a margin of 5 % of their distance.
-
-        Args:
-            low: (N, 2) upper left corner.
-            high: (N, 2) lower right corner.
-
-        Returns:
-            (N,) from 0 to 1.
-        """
+        """Return the share (N,) of the labelled keypoints between two corners (N, 2), with a margin of 5 % of their distance."""
         margin = 0.05 * (high - low)
         inside = self.labelled.copy()
         for axis in (0, 1):
             places = self.points[..., axis]
             inside &= places >= (low - margin)[:, axis, None]
             inside &= places <= (high + margin)[:, axis, None]
-        shares: Floats = inside.sum(axis=1) / self.labelled.sum(axis=1)
+        shares: Floats = inside.sum(axis=1) / self.num_labelled
         return shares
 
 
@@ -134,12 +148,12 @@ class Found:
 
     Attributes:
         ids: (N,) annotation ids or names of all rows checked.
-        faulty: (N,) whether each has the fault.
+        faulty: (N,) whether each has the fault; one value for all rows.
         details: values of the names in braces in the sentences of the check.
     """
 
-    ids: NDArray[Any]
-    faulty: Mask
+    ids: NDArray[Any] | Sequence[Any]
+    faulty: Faulty
     details: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -152,7 +166,7 @@ class Check(Generic[Data]):
         what: see `Finding`; this and the next two may name details of `Found` in braces.
         consequence: see `Finding`.
         fix: see `Finding`.
-        find: finds the rows with the fault.
+        find: finds the rows with the fault, among all rows or those of `Found`.
         min_share: smallest share of faulty rows that is reported.
         severity: see `Finding`.
     """
@@ -161,9 +175,12 @@ class Check(Generic[Data]):
     what: str
     consequence: str
     fix: str
-    find: Callable[[Data], Found]
+    find: Callable[[Data], Found | Faulty]
     min_share: float = 0.0
     severity: Severity = "warning"
+
+
+error, note = partial(Check[Any], severity="error"), partial(Check[Any], severity="note")
 
 
 def check_annotations(annotations: CocoAnnotations, checks: Sequence[Check[Inspected]]) -> list[Finding]:
@@ -172,25 +189,22 @@ def check_annotations(annotations: CocoAnnotations, checks: Sequence[Check[Inspe
 
 
 def run_checks(data: Data, checks: Sequence[Check[Data]], file: str | Path) -> list[Finding]:
-    """Run checks in their order.
-
-    Args:
-        data: what is checked.
-        checks: to run.
-        file: the annotation file or image folder that the findings name.
-    """
+    """Run checks in their order; `file` is the annotation file or image folder that the findings name."""
     findings = []
     for check in checks:
-        found = check.find(data)
-        count = int(np.count_nonzero(found.faulty))
-        if count and count >= check.min_share * len(found.ids):
+        result = check.find(data)
+        found = result if isinstance(result, Found) else Found(data.ids, result)
+        total = len(found.ids)
+        faulty = np.broadcast_to(np.asarray(found.faulty, bool), total)
+        count = int(np.count_nonzero(faulty))
+        if count and count >= check.min_share * total:
             findings.append(
                 Finding(
                     check=check.name,
                     file=str(file),
                     count=count,
-                    total=len(found.ids),
-                    ids=tuple(_printable(one) for one in found.ids[found.faulty][:NUM_IDS].tolist()),
+                    total=total,
+                    ids=tuple(_printable(one) for one in np.asarray(found.ids, object)[faulty][:NUM_IDS].tolist()),
                     what=_fill(check.what, found.details),
                     consequence=_fill(check.consequence, found.details),
                     fix=_fill(check.fix, found.details),
@@ -215,11 +229,7 @@ def _fill(text: str, details: Mapping[str, str]) -> str:
 
 
 def warn_of(findings: Iterable[Finding]) -> None:
-    """Issue a warning for each finding, once per process.
-
-    Warns:
-        DataWarning: one per finding.
-    """
+    """Issue a DataWarning for each finding, once per process."""
     for finding in findings:
         if finding not in _warned:
             _warned[finding] = None

@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 import tarfile
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -20,10 +20,6 @@ from hrpose.progress import show_progress
 
 ArchiveKind: TypeAlias = Literal["tar", "zip"]
 _BYTES_OF_A_HEADER = 1024  # of each member, about
-
-
-class _Add(Protocol):
-    def __call__(self, name: str, content: bytes) -> None: ...
 
 
 def write_archives(
@@ -42,7 +38,7 @@ def write_archives(
         seed: of the order.
 
     Returns:
-        The path or pattern of the archives of each split.
+        The path pattern of the archives of each split.
 
     Raises:
         MissingDataError: if images are missing.
@@ -63,10 +59,7 @@ def write_archives(
             order = np.random.default_rng(seed).permutation(len(own))
             for number, part in enumerate(_parts([own[index] for index in order.tolist()], images, size * 1e6)):
                 target = out / f"{split}-{number:05}.{kind}"
-                with _opened(complete.enter_context(write_atomically(target)), kind) as add:
-                    for name in part:
-                        add(name, read_bytes(images / name))
-                        advance()
+                _write(complete.enter_context(write_atomically(target)), kind, _read(part, images, advance))
     return {split: out / f"{split}-*.{kind}" for split in names}
 
 
@@ -84,18 +77,21 @@ def _parts(names: Sequence[str], images: Path, most: float) -> Iterator[list[str
     yield part
 
 
-@contextmanager
-def _opened(file: Path, kind: ArchiveKind) -> Iterator[_Add]:
-    """Open an archive to be written; yield a function that adds a member, without time and owner."""
+def _read(names: Sequence[str], images: Path, advance: Callable[[], object]) -> Iterator[tuple[str, bytes]]:
+    for name in names:
+        yield name, read_bytes(images / name)
+        advance()
+
+
+def _write(file: Path, kind: ArchiveKind, members: Iterable[tuple[str, bytes]]) -> None:
+    """Write an archive of files, without times and owners."""
     if kind == "zip":
         with zipfile.ZipFile(file, "w") as zipped:
-            yield lambda name, content: zipped.writestr(zipfile.ZipInfo(name), content)
+            for name, content in members:
+                zipped.writestr(zipfile.ZipInfo(name), content)
         return
     with tarfile.open(file, "w") as tarred:
-
-        def add(name: str, content: bytes) -> None:
+        for name, content in members:
             member = tarfile.TarInfo(name)
             member.size = len(content)
             tarred.addfile(member, io.BytesIO(content))
-
-        yield add

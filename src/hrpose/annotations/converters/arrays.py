@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hrpose.annotations.converters.labels import Instance, LabelledImage, Labels
+from hrpose.annotations.converters.labels import ImageFolder, Instance, LabelledImage, Labels
 from hrpose.annotations.converters.split import SplitBy
 from hrpose.annotations.converters.write import Conversion, Target, write
 from hrpose.errors import DataError
@@ -67,23 +67,21 @@ def write_coco(
     bbox = None if boxes is None else np.asarray(boxes, float)
     if bbox is not None and bbox.shape != (len(file_names), 4):
         raise DataError(f"Expected `boxes` to have the shape {(len(file_names), 4)}, but got {bbox.shape}.")
-    folder = Path(images).resolve()
+    folder = ImageFolder(Path(images))
     rows: dict[str, list[Instance]] = {}
-    split_of: dict[str, str | None] = {}
     for index, name in enumerate(file_names):
-        named = {key: (float(x), float(y), int(v)) for key, (x, y, v) in zip(names, points[index], strict=True) if v}
         instance = Instance(
-            keypoints=named,
+            keypoints={key: (float(x), float(y), int(v)) for key, (x, y, v) in zip(names, points[index], strict=True) if v},
             bbox=None if bbox is None else tuple(bbox[index].tolist()),
             category=category,
             track_id=None if track_ids is None else int(track_ids[index]),
             where=f"row {index} ({name})",
         )
         rows.setdefault(name, []).append(instance)
-        split_of[name] = splits[index] if splits is not None else None
+    split_of = dict.fromkeys(rows) if splits is None else {name: splits[index] for index, name in enumerate(file_names)}
     labels = Labels(
         folder=folder,
-        images=[LabelledImage(file=folder / name, instances=rows[name], split=split_of[name]) for name in rows],
+        images=[LabelledImage(file=folder.path / name, instances=own, split=split_of[name]) for name, own in rows.items()],
         keypoint_names={category: list(names)},
         edges=[(edge[0], edge[1]) for edge in edges],
         sigmas={} if sigmas is None else dict(zip(names, sigmas, strict=True)),

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hrpose.annotations.converters.source import MADE_BY, Source, wrong
+from hrpose.annotations.converters.source import Source, wrong
 from hrpose.annotations.converters.split import SPLIT_NAMES, split_images
-from hrpose.annotations.converters.write import NO_VALIDATION, SPLITS, Conversion, Target, free_files, make_command, write_images
+from hrpose.annotations.converters.write import (
+    NO_VALIDATION,
+    SPLITS,
+    Conversion,
+    Target,
+    free_files,
+    make_command,
+    write_files,
+    write_images,
+)
 from hrpose.errors import DataError
-from hrpose.files import write_json
 from hrpose.media.folders import match_files
 
 _SECTIONS = ("images", "annotations", "categories")
@@ -26,13 +33,8 @@ def recognise(source: Source) -> bool:
     return any(map(_is_coco, source.samples))
 
 
-def divide(source: Source, target: Target, images: Path | None) -> Conversion:
-    """Write train.json and val.json with unchanged images and annotations of COCO files.
-
-    Args:
-        source: the file; or a Roboflow export, a folder with one subfolder of images and annotations per split.
-        target: `category`, `flip_pairs` and `bbox_margin` must be None, because `fit` has keys for them.
-        images: folder of the images; None searches near the file.
+def divide(source: Source, target: Target) -> Conversion:
+    """Write train.json and val.json with the images and annotations of a COCO file, or of a folder with one file per split.
 
     Raises:
         DataError: if an entry has no file name or id, an option cannot be used, or an output file exists.
@@ -40,15 +42,15 @@ def divide(source: Source, target: Target, images: Path | None) -> Conversion:
     _check_options(target)
     if source.path.is_dir():
         parts = {split: _with_folder(content, file, source.path) for split, (file, content) in _files(source).items()}
-        folder: Path | None = images or source.path
+        folder: Path | None = source.images or source.path
         notes = [f"Split: from the folders. File names are relative to {source.path}."]
     else:
-        parts, folder, notes = {"train": source.samples[0]}, images, []
+        parts, folder, notes = {"train": source.samples[0]}, source.images, []
     if "val" not in parts and "train" in parts:
         train, how = _divide(parts.pop("train"), source.path, target)
         parts, notes = {**train, **parts}, [*notes, how]
     if "train" not in parts:
-        raise wrong(str(source.path), "images to train on", f"only {', '.join(parts)}")
+        raise wrong(source.path, "images to train on", f"only {', '.join(parts)}")
     notes += [] if "val" in parts else [NO_VALIDATION]
     parts = {name: parts[name] for name in SPLITS if name in parts}
     names = {
@@ -58,12 +60,7 @@ def divide(source: Source, target: Target, images: Path | None) -> Conversion:
     folder = folder or _find_images(source.folder, names["train"])
     files = free_files(parts, target.out or source.folder)
     archives = _write_images(names, folder, replace(target, out=target.out or source.folder))
-    counts = {}
-    for split, content in parts.items():
-        info = {"description": f"{MADE_BY} {source.path.name} (format=coco)", "split": split, "notes": notes}
-        info |= {"source_info": content["info"]} if "info" in content else {}
-        counts[split] = _count(content["images"], content["annotations"], content["categories"])
-        write_json(files[split], {"info": info, **{key: value for key, value in content.items() if key != "info"}})
+    counts = write_files(parts.items(), files, f"{source.path.name} (format=coco)", notes)
     command = make_command(files, folder or "<folder of the images>", archives)
     return Conversion(files=files, images=folder or source.folder, counts=counts, notes=notes, command=command, archives=archives)
 
@@ -98,30 +95,28 @@ def _files(source: Source) -> dict[str, tuple[Path, Any]]:
 def _with_folder(content: Mapping[str, Any], file: Path, folder: Path) -> dict[str, Any]:
     """Return the content of a file with image names relative to a parent folder."""
     prefix = file.parent.relative_to(folder).as_posix()
-    rows = [
-        {**row, "file_name": f"{prefix}/{_file_name(row, place, file)}".removeprefix("./")}
-        for place, row in enumerate(content["images"])
-    ]
-    return {**content, "images": rows}
+    names = (_file_name(row, place, file) for place, row in enumerate(content["images"]))
+    rows = zip(content["images"], names, strict=True)
+    return {**content, "images": [{**row, "file_name": f"{prefix}/{name}".removeprefix("./")} for row, name in rows]}
 
 
 def _divide(content: Mapping[str, Any], file: Path, target: Target) -> tuple[dict[str, dict[str, Any]], str]:
     """Split the images of a file and their annotations; return the content of each split, and a sentence for the notes."""
-    names = [_file_name(row, place, file) for place, row in enumerate(content["images"])]
-    rows = content["images"]
-    key = next((key for key in _VIDEO_KEYS if rows and key in rows[0]), None)
-    videos = None if key is None else [str(row.get(key)) for row in rows]
+    images = content["images"]
+    names = [_file_name(row, place, file) for place, row in enumerate(images)]
+    key = next((key for key in _VIDEO_KEYS if images and key in images[0]), None)
+    videos = None if key is None else [str(row.get(key)) for row in images]
     splits, how = split_images(
         names, [None] * len(names), share=target.split, by=target.split_by, seed=target.seed, videos=videos
     )
-    split_of = {str(row["id"]): split for row, split in zip(content["images"], splits, strict=True)}
+    split_of = {str(row["id"]): split for row, split in zip(images, splits, strict=True)}
     orphan = next((row for row in content["annotations"] if str(row.get("image_id")) not in split_of), None)
     if orphan is not None:
-        found = f"image_id {orphan.get('image_id')}"
-        raise wrong(f"{file}, annotation {orphan.get('id')}", "its image in `images`", found)
+        where = f"{file}, annotation {orphan.get('id')}"
+        raise wrong(where, "its image in `images`", f"image_id {orphan.get('image_id')}")
     parts = {}
     for split in dict.fromkeys(splits):
-        rows = [row for row, name in zip(content["images"], splits, strict=True) if name == split]
+        rows = [row for row, own in zip(images, splits, strict=True) if own == split]
         annotations = [row for row in content["annotations"] if split_of[str(row["image_id"])] == split]
         parts[split] = {**content, "images": rows, "annotations": annotations}
     return parts, how
@@ -139,19 +134,6 @@ def _file_name(row: Any, place: int, file: Path) -> str:
     if not isinstance(row, dict) or not isinstance(row.get("file_name"), str) or "id" not in row:
         raise wrong(f"{file}, image {place} (counted from 0)", "an object with `id` and `file_name`", row)
     return str(row["file_name"]).replace("\\", "/")
-
-
-def _count(
-    images: Sequence[Any], annotations: Sequence[Mapping[str, Any]], categories: Sequence[Mapping[str, Any]]
-) -> dict[str, int]:
-    """Count images, annotations and, by name, labelled keypoints."""
-    names_of = {row.get("id"): row["keypoints"] for row in categories if isinstance(row.get("keypoints"), list)}
-    labelled: Counter[str] = Counter()
-    for row in annotations:
-        names, values = names_of.get(row.get("category_id"), []), row.get("keypoints") or []
-        labelled.update(str(name) for name, visibility in zip(names, values[2::3], strict=False) if visibility)
-    names = dict.fromkeys(str(name) for names in names_of.values() for name in names)
-    return {"images": len(images), "instances": len(annotations), **{name: labelled[name] for name in names}}
 
 
 def _find_images(folder: Path, names: Sequence[str]) -> Path | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
@@ -16,57 +17,20 @@ from hrpose.annotations.converters.labels import (
     Instance,
     LabelledImage,
     Labels,
-    Options,
     Pair,
     Point,
-    Shape,
-    collect,
     join,
     unique,
 )
-from hrpose.annotations.converters.source import Source, read_xml, wrong
+from hrpose.annotations.converters.source import Source, expecting, read_xml, wrong
 from hrpose.annotations.converters.split import SPLIT_NAMES
 
 _NODE = re.compile(r"<circle[^>]*>")
 _EDGE = re.compile(r"<line[^>]*>")
 
 
-def recognise(source: Source) -> bool:
-    """Check for an XML file with the root `annotations`, or a folder with one."""
-    return _file(source) is not None
-
-
-def read(source: Source, options: Options) -> Labels:
-    """Read an XML file of images, or of a video whose frames are the images frame_000000, frame_000001, ...
-
-    Raises:
-        DataError: for the first invalid value, with image and label.
-    """
-    file = _file(source)
-    if file is None:
-        raise wrong(str(source.path), "an XML file of CVAT", "none")
-    root = read_xml(file)
-    folder = ImageFolder(options.images or source.folder)
-    images = [
-        LabelledImage(
-            file=folder.find(element.get("name", "")),
-            instances=_instances(list(element), f"{file}, image {element.get('name')}"),
-            split=SPLIT_NAMES.get(element.get("subset", "").lower()),
-        )
-        for element in root.iter("image")
-    ]
-    for frame, shapes in sorted(_frames(root, file).items()):
-        instances = _instances(shapes, f"{file}, frame {frame}")
-        images.append(LabelledImage(file=folder.find(f"frame_{frame:06d}"), instances=instances))
-    names, edges = _skeletons(root)
-    rows = [instance for image in images for instance in image.instances]
-    unjoined = sum(not instance.keypoints and instance.bbox is not None for instance in rows)
-    notes = [f"{unjoined} boxes share no group with keypoints and have no labelled keypoints."] if unjoined else []
-    notes.append("Points marked as outside are unlabelled, points marked as occluded are occluded.")
-    return collect(images, folder, options, notes, names=names, edges=edges)
-
-
-def _file(source: Source) -> Path | None:
+def find_file(source: Source) -> Path | None:
+    """Return the first XML file with the root `annotations`; None if there is none."""
     for file in source.files(".xml"):
         with file.open("rb") as stream:
             head = stream.read(2000)
@@ -75,19 +39,49 @@ def _file(source: Source) -> Path | None:
     return None
 
 
+def read(source: Source) -> Labels:
+    """Read an XML file of images, or of a video whose frames are the images frame_000000, frame_000001, ...
+
+    Raises:
+        DataError: for the first invalid value, with image and label.
+    """
+    file = find_file(source)
+    if file is None:
+        raise wrong(source.path, "an XML file of CVAT", "none")
+    root = read_xml(file)
+    folder = ImageFolder(source.images or source.folder)
+    images = [
+        LabelledImage(
+            file=folder.find(element.get("name", "")),
+            instances=_instances(list(element), f"{file}, image {element.get('name')}"),
+            split=SPLIT_NAMES.get(element.get("subset", "").lower()),
+        )
+        for element in root.iter("image")
+    ]
+    images += [
+        LabelledImage(file=folder.find(f"frame_{frame:06d}"), instances=_instances(shapes, f"{file}, frame {frame}"))
+        for frame, shapes in sorted(_frames(root, file).items())
+    ]
+    names, edges = _skeletons(root)
+    labels = Labels(folder=folder, images=images, keypoint_names=names, edges=edges)
+    unjoined = sum(not instance.keypoints and instance.bbox is not None for instance in labels.instances)
+    notes = [f"{unjoined} boxes share no group with keypoints and have no labelled keypoints."] if unjoined else []
+    return replace(labels, notes=[*notes, "Points marked as outside are unlabelled, points marked as occluded are occluded."])
+
+
 def _skeletons(root: Element) -> tuple[dict[str, list[str]], list[Pair]]:
     """Return keypoint names and edges of the skeleton labels; their SVG drawing states the edges."""
-    names: dict[str, dict[str, None]] = {}
+    names: dict[str, list[str]] = {}
     edges: list[Pair] = []
     for label in root.iter("label"):
-        parent = label.findtext("parent")
-        if parent:
-            names.setdefault(parent, {})[label.findtext("name") or ""] = None
+        name, parent = label.findtext("name") or "", label.findtext("parent")
+        if parent and name not in names.setdefault(parent, []):
+            names[parent].append(name)
         drawing = label.findtext("svg") or ""
         nodes = {_attribute(node, "data-node-id"): _attribute(node, "data-label-name") for node in _NODE.findall(drawing)}
         ends = [(_attribute(edge, "data-node-from"), _attribute(edge, "data-node-to")) for edge in _EDGE.findall(drawing)]
         edges += [(nodes[one], nodes[two]) for one, two in ends if nodes.get(one) and nodes.get(two)]
-    return {parent: list(of_parent) for parent, of_parent in names.items()}, list(dict.fromkeys(edges))
+    return names, list(dict.fromkeys(edges))
 
 
 def _attribute(tag: str, name: str) -> str:
@@ -104,8 +98,9 @@ def _instances(shapes: Sequence[Element], where: str) -> list[Instance]:
         group = shape.get("group_id")
         boxes = [box for box in shapes if box.tag == "box" and group in groups and box.get("group_id") == group]
         if len(boxes) > 1:
-            fix = "Group each instance with its rectangle in CVAT."
-            raise wrong(where, "one rectangle per instance", f"{len(boxes)} rectangles", fix)
+            raise wrong(
+                where, "one rectangle per instance", f"{len(boxes)} rectangles", "Group each instance with its rectangle in CVAT."
+            )
         points = [point for point in shape if point.tag == "points"]
         unique((point.get("label", "") for point in points), where)
         instances.append(
@@ -118,21 +113,17 @@ def _instances(shapes: Sequence[Element], where: str) -> list[Instance]:
             )
         )
     others = [shape for shape in shapes if shape.tag in ("points", "box") and shape.get("group_id") not in groups]
-    return instances + join(
-        (_shape(shape, where) for shape in others if not _is_outside(shape)), where, "Group the shapes of each instance in CVAT."
-    )
+    loose = [_shape(shape, where) for shape in others if not _is_outside(shape)]
+    return instances + join(loose, where, "Group the shapes of each instance in CVAT.")
 
 
-def _shape(element: Element, where: str) -> Shape:
-    """Return a point or rectangle outside of skeletons. Some exports of CVAT write group 0 for no group."""
-    group = element.get("group_id", "")
-    return Shape(
-        label=element.get("label", ""),
-        group="" if group == "0" else group,
-        point=_point(element, where) if element.tag == "points" else None,
-        bbox=_bbox(element, where) if element.tag == "box" else None,
-        track_id=_track(element) if element.tag == "box" else None,
-    )
+def _shape(element: Element, where: str) -> tuple[str, Instance]:
+    """Return the group of a point or rectangle outside of skeletons, and its instance."""
+    label, group = element.get("label", ""), element.get("group_id", "")
+    group = "" if group == "0" else group  # some exports of CVAT write 0 for no group
+    if element.tag == "points":
+        return group, Instance(keypoints={label: _point(element, where)})
+    return group, Instance(bbox=_bbox(element, where), category=label, track_id=_track(element))
 
 
 def _is_outside(element: Element) -> bool:
@@ -144,19 +135,15 @@ def _track(element: Element) -> int | None:
 
 
 def _point(point: Element, where: str) -> Point:
-    try:
+    fix = "Points of one shape have no names: draw one shape per keypoint, or a skeleton."
+    with expecting(f"{where}, {point.get('label')}", "one point x,y", f"{point.get('points')}", fix):
         x, y = (float(text) for text in point.get("points", "").split(","))
-    except ValueError:
-        fix = "Points of one shape have no names: draw one shape per keypoint, or a skeleton."
-        raise wrong(f"{where}, {point.get('label')}", "one point x,y", point.get("points"), fix) from None
     return x, y, 1 if point.get("occluded") == "1" else 2
 
 
 def _bbox(box: Element, where: str) -> Box:
-    try:
+    with expecting(where, "a box with xtl, ytl, xbr and ybr", dict(box.attrib)):
         left, top, right, bottom = (float(box.get(key, "")) for key in ("xtl", "ytl", "xbr", "ybr"))
-    except ValueError:
-        raise wrong(where, "a box with xtl, ytl, xbr and ybr", dict(box.attrib)) from None
     return left, top, right - left, bottom - top
 
 

@@ -8,23 +8,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hrpose.annotations.converters.labels import ImageFolder, Instance, LabelledImage, Labels, Options, collect, unique
-from hrpose.annotations.converters.source import Source, wrong
+from hrpose.annotations.converters.labels import ImageFolder, Instance, LabelledImage, Labels, unique
+from hrpose.annotations.converters.source import Source, expecting, wrong
 
 
-def recognise(source: Source) -> bool:
-    """Check for JSON files with `item` and `annotations`."""
-    return any(map(_is_darwin, source.samples))
+def is_darwin(content: Any) -> bool:
+    """Check for `item` and `annotations`."""
+    rows = content.get("annotations") if isinstance(content, dict) and isinstance(content.get("item"), dict) else None
+    return isinstance(rows, list) and all(isinstance(row, dict) for row in rows)
 
 
-def read(source: Source, options: Options) -> Labels:
+def read(source: Source) -> Labels:
     """Read the JSON files of a folder.
 
     Raises:
         DataError: for the first invalid value, with file and annotation.
     """
-    folder = ImageFolder(options.images or source.folder)
-    files, notes = source.json_files(_is_darwin)
+    folder = ImageFolder(source.images or source.folder)
+    files, notes = source.json_files(is_darwin)
     images, others = [], 0
     for file, content in files:
         item = content["item"]
@@ -32,33 +33,18 @@ def read(source: Source, options: Options) -> Labels:
         rows = [row for row in content["annotations"] if "skeleton" in row]
         others += len(content["annotations"]) - len(rows)
         if any("frames" in row for row in content["annotations"]):
-            raise wrong(str(file), "labels of an image", "frames of a video", "Export the frames as images.")
-        images.append(LabelledImage(file=folder.find(name, file.parent), instances=[_instance(row, f"{file}") for row in rows]))
-    if others:
-        notes.append(f"{others} annotations that are not skeletons are left out.")
-    return collect(images, folder, options, notes)
+            raise wrong(file, "labels of an image", "frames of a video", "Export the frames as images.")
+        instances = [_instance(row, f"{file}, annotation {row.get('id')}") for row in rows]
+        images.append(LabelledImage(file=folder.find(name, file.parent), instances=instances))
+    notes += [f"{others} annotations that are not skeletons are left out."] if others else []
+    return Labels(folder=folder, images=images, notes=notes)
 
 
-def _is_darwin(content: Any) -> bool:
-    return (
-        isinstance(content, dict)
-        and isinstance(content.get("item"), dict)
-        and isinstance(content.get("annotations"), list)
-        and all(isinstance(row, dict) for row in content["annotations"])
-    )
-
-
-def _instance(row: Mapping[str, Any], file: str) -> Instance:
-    where = f"{file}, annotation {row.get('id')}"
-    try:
-        nodes = [
-            (str(node["name"]), float(node["x"]), float(node["y"]), 1 if node.get("occluded") else 2)
-            for node in row["skeleton"]["nodes"]
-        ]
+def _instance(row: Mapping[str, Any], where: str) -> Instance:
+    with expecting(where, "nodes with name, x and y, and a box with x, y, w and h", row):
+        nodes = row["skeleton"]["nodes"]
+        keypoints = {str(node["name"]): (float(node["x"]), float(node["y"]), 1 if node.get("occluded") else 2) for node in nodes}
         box = row.get("bounding_box")
         bbox = None if box is None else (float(box["x"]), float(box["y"]), float(box["w"]), float(box["h"]))
-    except (KeyError, TypeError, ValueError):
-        raise wrong(where, "nodes with name, x and y, and a box with x, y, w and h", row) from None
-    unique((node[0] for node in nodes), where)
-    keypoints = {name: (x, y, visibility) for name, x, y, visibility in nodes}
+    unique((str(node["name"]) for node in nodes), where)
     return Instance(keypoints=keypoints, bbox=bbox, category=str(row.get("name", "object")), where=where)

@@ -11,10 +11,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from hrpose.annotations.converters.labels import ImageFolder, Instance, LabelledImage, Labels, Options, Pair, Point
-from hrpose.annotations.converters.source import Source, read_yaml, wrong
+from hrpose.annotations.converters.labels import ImageFolder, Instance, LabelledImage, Labels, Pair, Point
+from hrpose.annotations.converters.source import Source, expecting, read_yaml, wrong
 from hrpose.errors import DataError
 
 _HEADERS = ("scorer", "individuals", "bodyparts", "coords")
@@ -31,12 +30,12 @@ class _Table:
     rows: Mapping[str, Sequence[str]]
 
 
-def recognise(source: Source) -> bool:
-    """Check for a CSV file that begins with `scorer`, a folder with one, or HDF5 files of DeepLabCut."""
-    return bool(_files(source) or _tables_of_pandas(source))
+def find_files(source: Source) -> list[Path]:
+    """Return the CSV files that begin with `scorer`, or the HDF5 files of DeepLabCut."""
+    return _files(source) or _tables_of_pandas(source)
 
 
-def read(source: Source, options: Options) -> Labels:
+def read(source: Source) -> Labels:
     """Read a CSV file, or all CSV files of a project, with the edges of its config.yaml.
 
     Raises:
@@ -45,16 +44,16 @@ def read(source: Source, options: Options) -> Labels:
     files = _files(source)
     if not files:
         raise wrong(
-            str(source.path),
+            source.path,
             "the CSV files that DeepLabCut writes beside its HDF5 files",
             ", ".join(file.name for file in _tables_of_pandas(source)),
             'Write them in Python: pandas.read_hdf("CollectedData_me.h5").to_csv("CollectedData_me.csv").',
         )
     tables = [_read_table(file) for file in files]
-    config = _config(source)
-    folder = ImageFolder(options.images or _project(source, tables))
+    folder = ImageFolder(source.images or _project(source, tables))
     individuals = list(dict.fromkeys(animal for table in tables for animal, _, _ in table.columns))
     images: dict[Path, LabelledImage] = {}
+    names: dict[str, dict[str, None]] = {}
     for table in tables:
         for name, values in table.rows.items():
             where = f"{table.file}, row of {name}"
@@ -62,16 +61,14 @@ def read(source: Source, options: Options) -> Labels:
             if file in images:
                 raise DataError(f"{where}: expected each image once, but it is labelled twice. Convert one of the files.")
             images[file] = LabelledImage(file=file, instances=_instances(table, values, individuals, where))
-    names: dict[str, dict[str, None]] = {}
-    for table in tables:
         for animal, keypoint, _ in table.columns:
             names.setdefault(_category(animal), {})[keypoint] = None
     return Labels(
-        folder=folder.folder,
+        folder=folder,
         images=list(images.values()),
         keypoint_names={name: list(keypoints) for name, keypoints in names.items()},
-        edges=_edges(config),
-        notes=["Labelled keypoints are visible, because the format does not store occlusion.", *folder.notes],
+        edges=_edges(source),
+        notes=["Labelled keypoints are visible, because the format does not store occlusion."],
     )
 
 
@@ -98,12 +95,10 @@ def _read_table(file: Path) -> _Table:
     heads = {line[0]: line for line in lines[:4] if line[0] in _HEADERS}
     missing = {"bodyparts", "coords"} - set(heads)
     if missing:
-        raise wrong(str(file), "rows that begin with bodyparts and coords", list(heads))
+        raise wrong(file, "rows that begin with bodyparts and coords", list(heads))
     first = next((place for place, text in enumerate(heads["coords"]) if text == "x"), 1)
     if not set(heads["coords"][first:]) <= {"x", "y"}:
-        raise wrong(
-            str(file), "columns x and y", heads["coords"][-1], "Files with likelihood columns are predictions, not labels."
-        )
+        raise wrong(file, "columns x and y", heads["coords"][-1], "Files with likelihood columns are predictions, not labels.")
     animals = heads.get("individuals", [""] * len(heads["coords"]))
     columns = list(zip(animals[first:], heads["bodyparts"][first:], heads["coords"][first:], strict=True))
     rows: dict[str, Sequence[str]] = {}
@@ -120,10 +115,8 @@ def _instances(table: _Table, values: Sequence[str], individuals: Sequence[str],
     """Return an instance for each individual of a row with a labelled keypoint."""
     numbers: dict[str, dict[str, dict[str, float]]] = {}
     for (animal, keypoint, axis), text in zip(table.columns, values, strict=True):
-        try:
+        with expecting(f"{where}, {keypoint} {axis}", "a number or an empty cell", text):
             number = float(text or "nan")
-        except ValueError:
-            raise wrong(f"{where}, {keypoint} {axis}", "a number or an empty cell", text) from None
         if not math.isnan(number):
             numbers.setdefault(animal, {}).setdefault(keypoint, {})[axis] = number
     instances = []
@@ -142,24 +135,18 @@ def _category(animal: str) -> str:
     return animal if animal == "single" else _CATEGORY
 
 
-def _config(source: Source) -> dict[str, Any]:
-    """Read config.yaml of the project; empty if there is none."""
+def _edges(source: Source) -> list[Pair]:
+    """Return the edges in config.yaml of the project; none without this file."""
     for folder in (source.folder, *source.folder.resolve().parents[:2]):
         file = folder / "config.yaml"
         if file.is_file() and b"bodyparts" in file.read_bytes():
-            return read_yaml(file)
-    return {}
-
-
-def _edges(config: Mapping[str, Any]) -> list[Pair]:
-    edges = config.get("skeleton")
-    return [(str(edge[0]), str(edge[1])) for edge in edges if len(edge) == 2] if isinstance(edges, list) else []
+            edges = read_yaml(file).get("skeleton")
+            return [(str(edge[0]), str(edge[1])) for edge in edges if len(edge) == 2] if isinstance(edges, list) else []
+    return []
 
 
 def _project(source: Source, tables: Sequence[_Table]) -> Path:
     """Return the folder that image paths are relative to: the source folder or one of its two parents."""
-    names = [name for table in tables for name in table.rows][:1]
-    for folder in (source.folder.resolve(), *source.folder.resolve().parents[:2]):
-        if any((folder / name).is_file() for name in names):
-            return folder
-    return source.folder
+    first = next((name for table in tables for name in table.rows), None)
+    folders = (source.folder.resolve(), *source.folder.resolve().parents[:2])
+    return next((folder for folder in folders if first is not None and (folder / first).is_file()), source.folder)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hrpose.annotations.converters import (
     animalpose,
@@ -22,7 +23,7 @@ from hrpose.annotations.converters import (
     yolo,
 )
 from hrpose.annotations.converters.archives import ArchiveKind
-from hrpose.annotations.converters.labels import Labels, Options
+from hrpose.annotations.converters.labels import Labels, name_keypoints
 from hrpose.annotations.converters.source import Source
 from hrpose.annotations.converters.split import SplitBy
 from hrpose.annotations.converters.write import Conversion, Target, write
@@ -38,26 +39,31 @@ class Format:
 
     Attributes:
         title: of the tool.
-        recognise: checks from the content whether a source has this format.
+        find: returns what a source has of this format, from its content; nothing if it has another format.
         read: reads a source.
     """
 
     title: str
-    recognise: Callable[[Source], bool]
-    read: Callable[[Source, Options], Labels]
+    find: Callable[[Source], object]
+    read: Callable[[Source], Labels]
+
+
+def _json(is_format: Callable[[Any], bool]) -> Callable[[Source], bool]:
+    """Return a function that checks the JSON files of a source."""
+    return lambda source: any(map(is_format, source.samples))
 
 
 FORMATS: Mapping[str, Format] = {
-    "yolo": Format("YOLO-pose (Ultralytics)", yolo.recognise, yolo.read),
-    "deeplabcut": Format("DeepLabCut, Lightning Pose", deeplabcut.recognise, deeplabcut.read),
-    "labelme": Format("labelme, X-AnyLabeling", labelme.recognise, labelme.read),
-    "label_studio": Format("Label Studio JSON", label_studio.recognise, label_studio.read),
-    "cvat": Format("CVAT XML 1.1", cvat.recognise, cvat.read),
-    "via": Format("VGG Image Annotator 1 to 3", via.recognise, via.read),
-    "darwin": Format("V7 Darwin JSON 2.0", darwin.recognise, darwin.read),
-    "supervisely": Format("Supervisely project", supervisely.recognise, supervisely.read),
-    "animalpose": Format("AnimalPose, original form", animalpose.recognise, animalpose.read),
-    "sleap": Format("SLEAP .slp", sleap.recognise, sleap.read),
+    "yolo": Format("YOLO-pose (Ultralytics)", yolo.find_file, yolo.read),
+    "deeplabcut": Format("DeepLabCut, Lightning Pose", deeplabcut.find_files, deeplabcut.read),
+    "labelme": Format("labelme, X-AnyLabeling", _json(labelme.is_labelme), labelme.read),
+    "label_studio": Format("Label Studio JSON", _json(label_studio.is_export), label_studio.read),
+    "cvat": Format("CVAT XML 1.1", cvat.find_file, cvat.read),
+    "via": Format("VGG Image Annotator 1 to 3", _json(via.is_via), via.read),
+    "darwin": Format("V7 Darwin JSON 2.0", _json(darwin.is_darwin), darwin.read),
+    "supervisely": Format("Supervisely project", supervisely.find_file, supervisely.read),
+    "animalpose": Format("AnimalPose, original form", animalpose.find, animalpose.read),
+    "sleap": Format("SLEAP .slp", sleap.find_file, sleap.read),
 }
 """The formats by the name that `format=` takes."""
 COCO = "coco"  # is split by `coco.divide` instead of being read
@@ -71,7 +77,7 @@ def recognise(source: str | Path) -> str | None:
     """
     opened = Source(Path(source))
     with _one_error(source):
-        found = [name for name, format_ in FORMATS.items() if format_.recognise(opened)]
+        found = [name for name, format_ in FORMATS.items() if format_.find(opened)]
         found += [COCO] if coco.recognise(opened) else []
     return found[0] if len(found) == 1 else None
 
@@ -134,7 +140,8 @@ def convert_labels(
             f"{source}: expected labels, but this is a weight file. `python scripts/convert_weights.py <file> <new file>` in a "
             "checkout converts weights; `hrpose export weights=<file>` exports them."
         )
-    opened = Source(Path(source))
+    folder = None if images is None else Path(images)
+    opened = Source(Path(source), folder, None if names is None else tuple(names))
     name = format or recognise(opened.path) or ""
     if name not in (*FORMATS, COCO):
         listing = ", ".join(f"{key} ({value.title})" for key, value in FORMATS.items())
@@ -153,15 +160,12 @@ def convert_labels(
         archive=archive,
         archive_size=archive_size,
     )
-    folder = None if images is None else Path(images)
-    if name == COCO:
-        if names is not None:
-            raise DataError("Expected no `names` for a COCO file, which is only split. Set skeleton.names in `hrpose fit`.")
-        with _one_error(source):
-            return coco.divide(opened, target, folder)
-    options = Options(images=folder, keypoint_names=None if names is None else tuple(names))
+    if name == COCO and names is not None:
+        raise DataError("Expected no `names` for a COCO file, which is only split. Set skeleton.names in `hrpose fit`.")
     with _one_error(source):
-        labels = FORMATS[name].read(opened, options)
+        if name == COCO:
+            return coco.divide(opened, target)
+        labels = name_keypoints(FORMATS[name].read(opened), opened.names)
         return write(labels, target, source=f"{opened.path.name} (format={name})")
 
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from hrpose.annotations.converters.labels import ImageFolder, LabelledImage, Labels, Options, Shape, collect, join
+from hrpose.annotations.converters.labels import ImageFolder, Instance, LabelledImage, Labels, join
 from hrpose.annotations.converters.source import Source, wrong
 from hrpose.errors import DataError
 
@@ -21,19 +21,20 @@ _FIX = (
 )
 
 
-def recognise(source: Source) -> bool:
-    """Check for a JSON list of tasks, exported as JSON or JSON-MIN."""
-    return any(map(_is_export, source.samples))
+def is_export(content: Any) -> bool:
+    """Check for a list of tasks, exported as JSON or JSON-MIN."""
+    rows = content if isinstance(content, list) else []
+    return bool(rows) and all(isinstance(row, dict) and (_is_task(row) or "annotation_id" in row) for row in rows)
 
 
-def read(source: Source, options: Options) -> Labels:
+def read(source: Source) -> Labels:
     """Read the tasks; of several annotations of a task the last one that was not cancelled is used.
 
     Raises:
         DataError: for the first invalid value, with the id of the task.
     """
-    folder = ImageFolder(options.images or source.folder)
-    files, notes = source.json_files(_is_export)
+    folder = ImageFolder(source.images or source.folder)
+    files, notes = source.json_files(is_export)
     images, several, others = [], 0, 0
     for task in (_task(row) for _, content in files for row in content):
         where = f"{source.path}, task {task.get('id')}"
@@ -45,12 +46,8 @@ def read(source: Source, options: Options) -> Labels:
         images.append(LabelledImage(file=folder.find(_image_name(task, folder, where)), instances=instances))
     notes += [f"{several} tasks have several annotations; the last one is used."] if several else []
     notes += [f"{others} regions are neither key points nor rectangles and are left out."] if others else []
-    return collect(images, folder, options, [*notes, "All key points are visible, because the format does not store occlusion."])
-
-
-def _is_export(content: Any) -> bool:
-    rows = content if isinstance(content, list) else []
-    return bool(rows) and all(isinstance(row, dict) and (_is_task(row) or "annotation_id" in row) for row in rows)
+    notes.append("All key points are visible, because the format does not store occlusion.")
+    return Labels(folder=folder, images=images, notes=notes)
 
 
 def _is_task(row: Mapping[str, Any]) -> bool:
@@ -82,29 +79,27 @@ def _image_name(task: Mapping[str, Any], folder: ImageFolder, where: str) -> str
     return short if last not in folder.by_name and short in folder.by_name else name
 
 
-def _shapes(result: Sequence[Mapping[str, Any]], where: str) -> Iterator[Shape]:
+def _shapes(result: Sequence[Mapping[str, Any]], where: str) -> Iterator[tuple[str, Instance]]:
     """Yield points and rectangles; a point without a rectangle belongs to the only rectangle of the image."""
     for row in result:
         if row.get("image_rotation") or (row.get("value") or {}).get("rotation"):
-            fix = "Draw upright rectangles on upright images."
-            raise wrong(where, "images and rectangles without rotation", row, fix)
+            raise wrong(where, "images and rectangles without rotation", row, "Draw upright rectangles on upright images.")
     boxes = {str(row["id"]): row for row in result if row.get("type") == _BOXES}
     points = {str(row["id"]): row for row in result if row.get("type") == _POINTS}
     parents = {key: str(row["parentID"]) for key, row in points.items() if row.get("parentID")}
-    for row in result:
-        if row.get("type") == "relation":
-            ends = str(row.get("from_id")), str(row.get("to_id"))
-            for point, box in (ends, ends[::-1]):
-                if point in points and box in boxes:
-                    parents.setdefault(point, box)
+    ends = [(str(row.get("from_id")), str(row.get("to_id"))) for row in result if row.get("type") == "relation"]
+    for one, other in ends:
+        for point, box in ((one, other), (other, one)):
+            if point in points and box in boxes:
+                parents.setdefault(point, box)
     for key, row in boxes.items():
         x, y, width, height = _pixels(row, ("x", "y", "width", "height"), where)
         label = str((row["value"].get(_BOXES) or ["object"])[0])
-        yield Shape(label=label, group=key, bbox=(x, y, width, height))
+        yield key, Instance(bbox=(x, y, width, height), category=label)
     for key, row in points.items():
         x, y = _pixels(row, ("x", "y"), where)
         group = parents.get(key, next(iter(boxes)) if len(boxes) == 1 else "")
-        yield Shape(label=str(row["value"][_POINTS][0]), group=group, point=(x, y, 2))
+        yield group, Instance(keypoints={str(row["value"][_POINTS][0]): (x, y, 2)})
 
 
 def _pixels(row: Mapping[str, Any], keys: Sequence[str], where: str) -> list[float]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TypeAlias
 
 import yaml  # type: ignore[import-untyped]
 
-from hrpose.annotations.converters.labels import Instance, Point
-from hrpose.annotations.converters.source import Source, read_json_file, wrong
+from hrpose.annotations.converters.labels import Instance
+from hrpose.annotations.converters.source import Source, expecting, read_json_file, wrong
 from hrpose.annotations.converters.write import box_around
 from hrpose.errors import DataError
 from hrpose.files import dumps, write_atomically
@@ -88,7 +88,7 @@ def write_labels(
 def _section(content: Any, name: str, file: Path) -> list[Any]:
     section = content.get(name) if isinstance(content, dict) else None
     if not isinstance(section, list):
-        raise wrong(str(file), f"a COCO file with {name}, or a result file with images.json in its folder", content)
+        raise wrong(file, f"a COCO file with {name}, or a result file with images.json in its folder", content)
     return section
 
 
@@ -96,7 +96,7 @@ def _category(coco: Any, file: Path) -> Mapping[str, Any]:
     """Return the only category with keypoints."""
     found = [row for row in _section(coco, "categories", file) if isinstance(row, dict) and row.get("keypoints")]
     if len(found) != 1:
-        raise wrong(str(file), "one category with keypoints", f"{len(found)} of them")
+        raise wrong(file, "one category with keypoints", f"{len(found)} of them")
     category: Mapping[str, Any] = found[0]
     return category
 
@@ -108,27 +108,22 @@ def _instance(row: Any, category: Mapping[str, Any], where: str, least: float, m
     names, values = category["keypoints"], row.get("keypoints")
     if not isinstance(values, list) or len(values) != 3 * len(names) or "image_id" not in row:
         raise wrong(where, f"image_id and {3 * len(names)} numbers in `keypoints`", values)
-    keypoints: dict[str, Point] = {}
-    for name, x, y, third in zip(names, values[::3], values[1::3], values[2::3], strict=True):
-        if third > least:
-            keypoints[name] = (float(x), float(y), 1 if third == 1 and "score" not in row else 2)
-    instance = Instance(keypoints=keypoints, bbox=row.get("bbox"), category=str(category["name"]), where=where)
+    triplets = zip(names, values[::3], values[1::3], values[2::3], strict=True)
+    is_label = "score" not in row  # 1 is occluded
+    keypoints = {name: (float(x), float(y), 1 if v == 1 and is_label else 2) for name, x, y, v in triplets if v > least}
     if not keypoints:
         return None
-    if instance.bbox is not None:
-        return instance
-    if margin is None:
+    instance = Instance(keypoints=keypoints, bbox=row.get("bbox"), category=str(category["name"]), where=where)
+    if instance.bbox is None and margin is None:
         raise DataError(f"{where}: expected a box, but there is none. Set bbox_margin=0.25 to compute it from the keypoints.")
-    return Instance(keypoints=keypoints, bbox=box_around(instance, margin), category=instance.category, where=where)
+    return instance if instance.bbox is not None else replace(instance, bbox=box_around(instance, margin or 0))
 
 
 def _image(row: Any, instances: Mapping[str, list[Instance]], file: Path) -> _Image:
-    try:
+    with expecting(file, "images with file_name, width and height", row):
         name, width, height = str(row["file_name"]).replace("\\", "/"), int(row["width"]), int(row["height"])
-    except (KeyError, TypeError, ValueError):
-        raise wrong(str(file), "images with file_name, width and height", row) from None
     if name.startswith("/") or ".." in PurePosixPath(name).parts:
-        raise wrong(str(file), "file names below the image folder", name)
+        raise wrong(file, "file names below the image folder", name)
     return _Image(name, width, height, instances.get(str(row.get("id")), []))
 
 

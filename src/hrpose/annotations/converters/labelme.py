@@ -6,76 +6,67 @@ https://github.com/wkentaro/labelme, https://github.com/CVHub520/X-AnyLabeling
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hrpose.annotations.converters.labels import Box, ImageFolder, LabelledImage, Labels, Options, Shape, collect, join
-from hrpose.annotations.converters.source import Source, write_embedded, wrong
+from hrpose.annotations.converters.labels import Box, ImageFolder, Instance, LabelledImage, Labels, join
+from hrpose.annotations.converters.source import Source, expecting, write_embedded, wrong
 from hrpose.errors import DataError
 
 
-def recognise(source: Source) -> bool:
-    """Check for JSON files with `shapes` and `imagePath`."""
-    return any(map(_is_labelme, source.samples))
+def is_labelme(content: Any) -> bool:
+    """Check for `shapes` and `imagePath`."""
+    return isinstance(content, dict) and isinstance(content.get("shapes"), list) and "imagePath" in content
 
 
-def read(source: Source, options: Options) -> Labels:
+def read(source: Source) -> Labels:
     """Read the JSON files of a folder; embedded images are written to it if the image file is missing.
 
     Raises:
         DataError: for the first invalid value, with file and shape.
     """
-    folder = ImageFolder(options.images or source.folder)
-    files, notes = source.json_files(_is_labelme)
+    folder = ImageFolder(source.images or source.folder)
+    files, notes = source.json_files(is_labelme)
     images, written = [], 0
     for file, content in files:
         image = folder.find(str(content["imagePath"]), file.parent)
         if not image.is_file() and content.get("imageData"):
-            image, written = _write_image(content["imageData"], folder.folder, file), written + 1
+            image, written = _write_image(content["imageData"], folder.path, file), written + 1
         images.append(LabelledImage(file=image, instances=join(_shapes(content["shapes"], file), str(file))))
-    if written:
-        notes.append(f"{written} embedded images were written to the folder of their labels.")
-    points = [point for image in images for instance in image.instances for point in instance.keypoints.values()]
-    is_stated = any(visibility == 1 for *_, visibility in points)
+    notes += [f"{written} embedded images were written to the folder of their labels."] if written else []
+    labels = Labels(folder=folder, images=images, notes=notes)
+    is_stated = any(visibility == 1 for instance in labels.instances for *_, visibility in instance.keypoints.values())
     notes.append(f"{'Points marked as difficult are occluded, all others' if is_stated else 'All points'} are visible.")
-    return collect(images, folder, options, notes)
-
-
-def _is_labelme(content: Any) -> bool:
-    return isinstance(content, dict) and isinstance(content.get("shapes"), list) and "imagePath" in content
+    return labels
 
 
 def _write_image(text: str, folder: Path, file: Path) -> Path:
     """Write an embedded image to the folder of its labels, or to the image folder if this is not a parent of it."""
-    try:
+    with expecting(f"{file}, imageData", "an image in base64"):
         content = base64.b64decode(text, validate=True)
-    except binascii.Error as error:
-        raise wrong(f"{file}, imageData", "an image in base64", error) from None
     home = file.resolve().parent
     return write_embedded(content, (home if home.is_relative_to(folder) else folder) / file.stem)
 
 
-def _shapes(shapes: list[Any], file: Path) -> Iterator[Shape]:
+def _shapes(shapes: list[Any], file: Path) -> Iterator[tuple[str, Instance]]:
     """Yield points and rectangles; X-AnyLabeling marks occluded points as difficult."""
     for place, shape in enumerate(shapes):
+        where = f"{file}, shape {place}"
         if not isinstance(shape, dict) or not isinstance(shape.get("points"), list):
-            raise wrong(f"{file}, shape {place}", "an object with `points`", shape)
+            raise wrong(where, "an object with `points`", shape)
         label, group = str(shape.get("label")), "" if shape.get("group_id") is None else str(shape["group_id"])
         if shape.get("shape_type") == "point":
-            ((x, y),) = _numbers(shape, f"{file}, shape {place}", 1)
-            yield Shape(label=label, group=group, point=(x, y, 1 if shape.get("difficult") else 2))
+            ((x, y),) = _numbers(shape, where, 1)
+            yield group, Instance(keypoints={label: (x, y, 1 if shape.get("difficult") else 2)})
         elif shape.get("shape_type") == "rectangle":
-            yield Shape(label=label, group=group, bbox=_box(shape, f"{file}, shape {place}"))
+            yield group, Instance(bbox=_box(shape, where), category=label)
 
 
 def _box(shape: Mapping[str, Any], where: str) -> Box:
     """Return x, y, width and height; labelme stores two corners, X-AnyLabeling four."""
-    corners = _numbers(shape, where, len(shape["points"]))
-    low = [min(axis) for axis in zip(*corners, strict=True)]
-    high = [max(axis) for axis in zip(*corners, strict=True)]
-    return low[0], low[1], high[0] - low[0], high[1] - low[1]
+    xs, ys = zip(*_numbers(shape, where, len(shape["points"])), strict=True)
+    return min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)
 
 
 def _numbers(shape: Mapping[str, Any], where: str, count: int) -> list[tuple[float, float]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
@@ -31,7 +31,7 @@ class Instance:
         where: position in the source, for messages.
     """
 
-    keypoints: Mapping[str, Point]
+    keypoints: Mapping[str, Point] = field(default_factory=dict)
     bbox: Box | None = None
     category: str = "object"
     track_id: int | None = None
@@ -39,33 +39,8 @@ class Instance:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shape:
-    """A point or a rectangle, for tools that store them separately.
-
-    Attributes:
-        label: name of the keypoint, or category of the rectangle.
-        group: common to the shapes of an instance; empty for none.
-        point: None for a rectangle.
-        bbox: None for a point.
-        track_id: identity in a video.
-    """
-
-    label: str
-    group: str = ""
-    point: Point | None = None
-    bbox: Box | None = None
-    track_id: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class LabelledImage:
-    """An image and its instances.
-
-    Attributes:
-        file: path of the image, in the folder of `Labels`; it may be missing.
-        instances: in the order of the source.
-        split: "train", "val" or "test"; None if the source states none.
-    """
+    """An image, whose file may be missing, its instances, and its split, "train", "val" or "test", if the source states one."""
 
     file: Path
     instances: Sequence[Instance] = ()
@@ -79,128 +54,85 @@ class Labels:
     Attributes:
         folder: contains all images; file names are written relative to it.
         images: without duplicates.
-        keypoint_names: of each category, in the order of the source.
+        keypoint_names: of the categories that the source lists, in its order.
         edges: pairs of names, for drawing.
         flip_pairs: mirror pairs of names; None if the source states none.
         sigmas: OKS sigmas by name, if the source has them.
         notes: one sentence for each assumption or omission.
     """
 
-    folder: Path
+    folder: ImageFolder
     images: Sequence[LabelledImage]
-    keypoint_names: Mapping[str, Sequence[str]]
+    keypoint_names: Mapping[str, Sequence[str]] = field(default_factory=dict)
     edges: Sequence[Pair] = ()
     flip_pairs: Sequence[Pair] | None = None
     sigmas: Mapping[str, float] = field(default_factory=dict)
     notes: Sequence[str] = ()
 
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """Options of a reader.
-
-    Attributes:
-        images: folder of the images; None uses the folder of the source.
-        keypoint_names: names for a source without names, or their order.
-    """
-
-    images: Path | None = None
-    keypoint_names: tuple[str, ...] | None = None
+    @property
+    def instances(self) -> list[Instance]:
+        """Return the instances of all images."""
+        return [instance for image in self.images for instance in image.instances]
 
 
 class ImageFolder:
-    """Find the images of labels in one folder and its subfolders.
+    """Find the images of labels in one folder and its subfolders."""
 
-    Args:
-        folder: of the images.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder.resolve()
+    def __init__(self, path: Path) -> None:
+        self.path = path.resolve()
         self.found_by_name: list[str] = []
 
     @cached_property
     def by_name(self) -> dict[str, list[Path]]:
         """Return the images in the folder and its subfolders by file name, with and without suffix."""
         files: dict[str, list[Path]] = {}
-        for file in sorted(self.folder.rglob("*")):
+        for file in sorted(self.path.rglob("*")):
             if is_image(file):
                 for name in (file.name, file.stem):
                     files.setdefault(name, []).append(file)
         return files
 
     def find(self, name: str, start: Path | None = None) -> Path:
-        """Return the path of an image.
+        """Return the path of an image by its name in the labels, which may be relative to `start`, of another machine, or a URL.
 
-        Args:
-            name: name in the labels: relative, absolute on another machine, or a URL.
-            start: folder that the name is relative to; the image folder by default.
-
-        Returns:
-            The file at this path; otherwise the only file in the folder with this file name; otherwise a path without file.
+        It is the file at this path; otherwise the only file in the folder with this file name; otherwise a path without file.
 
         Raises:
             DataError: if the folder has several files with this file name.
         """
         plain = name.replace("\\", "/")
-        for base in (start or self.folder, self.folder):
+        for base in (start or self.path, self.path):
             exact = (base / plain).resolve()
-            if exact.is_relative_to(self.folder) and exact.is_file():
+            if exact.is_relative_to(self.path) and exact.is_file():
                 return exact
         last = PurePosixPath(plain).name
         places = self.by_name.get(last, [])
         if len(places) > 1:
             raise DataError(
-                f"Expected one image named {last} in {self.folder} for {name!r} of the labels, but found {len(places)}, such as "
+                f"Expected one image named {last} in {self.path} for {name!r} of the labels, but found {len(places)}, such as "
                 f"{places[0]} and {places[1]}. Set the folder that this name is relative to: images=<folder>."
             )
         if places:
             self.found_by_name.append(name)
             return places[0]
-        return self.folder / (plain if not plain.startswith("/") and ".." not in plain.split("/") else last)
+        return self.path / (plain if not plain.startswith("/") and ".." not in plain.split("/") else last)
 
     @property
     def notes(self) -> list[str]:
         """Return a sentence about the images that were found by file name only."""
-        if not self.found_by_name:
-            return []
-        return [
-            f"{len(self.found_by_name)} images are not at the path in the labels and were found by file name, such as "
-            f"{self.found_by_name[0]!r}."
-        ]
+        count = len(self.found_by_name)
+        by_name = "images are not at the path in the labels and were found by file name, such as"
+        return [f"{count} {by_name} {self.found_by_name[0]!r}."] if count else []
 
 
-def collect(
-    images: Sequence[LabelledImage],
-    folder: ImageFolder,
-    options: Options,
-    notes: Sequence[str] = (),
-    *,
-    names: Mapping[str, Sequence[str]] | None = None,
-    edges: Sequence[Pair] = (),
-) -> Labels:
-    """Return labels with the keypoint names of their instances, or given ones.
-
-    Args:
-        images: with their instances.
-        folder: of the images.
-        options: may state the names and their order.
-        notes: see `Labels`.
-        names: of the categories whose names the source lists.
-        edges: pairs of names.
+def name_keypoints(labels: Labels, given: Sequence[str] | None) -> Labels:
+    """Add the keypoint names of categories that the source does not list, in the given order or that of their instances.
 
     Raises:
         DataError: if a name is not among those given, or a point without a group has the name of a grouped one.
     """
-    instances = [instance for image in images for instance in image.instances]
-    unlisted = [instance for instance in instances if instance.category not in (names or {})]
-    return Labels(
-        folder=folder.folder,
-        images=images,
-        keypoint_names={**_names_by_category(unlisted, options.keypoint_names), **(names or {})},
-        edges=edges,
-        notes=[*notes, *folder.notes],
-    )
+    unlisted = [instance for instance in labels.instances if instance.category not in labels.keypoint_names]
+    return replace(labels, keypoint_names={**_names_by_category(unlisted, given), **labels.keypoint_names})
 
 
 def _names_by_category(instances: Sequence[Instance], given: Sequence[str] | None) -> dict[str, list[str]]:
@@ -227,9 +159,8 @@ def _names_by_category(instances: Sequence[Instance], given: Sequence[str] | Non
 
 def _order(instances: Sequence[Instance], given: Sequence[str] | None) -> list[str]:
     """Order keypoint names as given, or as in the instance with most keypoints, followed by the names of the others."""
-    names: dict[str, None] = {}
-    for instance in sorted(instances, key=lambda instance: len(instance.keypoints), reverse=True):
-        names.update(dict.fromkeys(instance.keypoints))
+    ranked = sorted(instances, key=lambda instance: len(instance.keypoints), reverse=True)
+    names = dict.fromkeys(name for instance in ranked for name in instance.keypoints)
     unknown = [name for name in names if name not in (given or names)]
     if unknown:
         raise DataError(
@@ -241,47 +172,47 @@ def _order(instances: Sequence[Instance], given: Sequence[str] | None) -> list[s
 _GROUP = "Group the points of each instance, and its rectangle, in your tool."
 
 
-def join(shapes: Iterable[Shape], where: str, fix: str = _GROUP) -> list[Instance]:
-    """Join points and rectangles of the same group to instances.
+def join(shapes: Iterable[tuple[str, Instance]], where: str, fix: str = _GROUP) -> list[Instance]:
+    """Join points and rectangles of the same group to instances, for tools that store them separately.
 
     All shapes without a group are one instance; in an image with groups their points must have other names. Rectangles without
     points are instances without labelled keypoints.
 
     Args:
-        shapes: of an image.
+        shapes: of an image: the group, empty for none, and an instance of one keypoint, or of a rectangle and its category.
         where: position in the source, for messages.
         fix: how to group shapes in the tool, for messages.
 
     Raises:
         DataError: if the points of a rectangle are ambiguous, or a keypoint is labelled twice.
     """
-    groups: dict[str, list[Shape]] = {}
-    for shape in shapes:
-        groups.setdefault(shape.group, []).append(shape)
-    loose = {shape.label for shape in groups.get("", []) if shape.point}
-    grouped = [{shape.label for shape in members if shape.point} for group, members in groups.items() if group]
-    taken = set().union(*grouped)
-    if loose & taken or (loose and set() in grouped):
+    groups: dict[str, list[Instance]] = {}
+    for group, shape in shapes:
+        groups.setdefault(group, []).append(shape)
+    names = {group: {name for shape in members for name in shape.keypoints} for group, members in groups.items()}
+    loose = names.pop("", set())
+    taken = set().union(*names.values())
+    if loose & taken or (loose and set() in names.values()):
         raise wrong(where, "a group for all points or for no point of a name", sorted(loose & taken or loose), fix)
     return [
         instance
         for group, members in groups.items()
-        for instance in _join(members, UNGROUPED if not group and taken else "object", where, fix)
+        for instance in _join(
+            members, UNGROUPED if not group and taken else "object", f"{where}, group {group}" if group else where, fix
+        )
     ]
 
 
-def _join(members: Sequence[Shape], category: str, where: str, fix: str) -> list[Instance]:
+def _join(members: Sequence[Instance], category: str, where: str, fix: str) -> list[Instance]:
     """Join the shapes of a group to an instance; rectangles without points are one instance each."""
-    points = [shape for shape in members if shape.point]
+    points = [item for shape in members for item in shape.keypoints.items()]
     boxes = [shape for shape in members if shape.bbox]
-    where = f"{where}, group {members[0].group}" if members[0].group else where
     if points and len(boxes) > 1:
         raise wrong(where, "one rectangle per instance", f"{len(boxes)} rectangles", fix)
-    unique((shape.label for shape in points), where)
-    keypoints = {shape.label: shape.point for shape in points if shape.point}
+    unique((name for name, _ in points), where)
     return [
-        Instance(keypoints=keypoints, bbox=box.bbox, category=box.label, track_id=members[0].track_id, where=where)
-        for box in boxes or [Shape(label=category)]
+        replace(box, keypoints=dict(points), track_id=members[0].track_id, where=where)
+        for box in boxes or [Instance(category=category)]
     ]
 
 

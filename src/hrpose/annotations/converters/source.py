@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,16 +26,15 @@ _SKIPPED = {".hydra", ".git", "runs"}
 
 @dataclass(frozen=True)
 class Source:
-    """A file or a folder of labels.
-
-    Attributes:
-        path: of the file or folder.
+    """A file or folder of labels, with the folder of its images if it is another one, and the keypoint names or their order.
 
     Raises:
         MissingDataError: if it does not exist.
     """
 
     path: Path
+    images: Path | None = None
+    names: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if not self.path.exists():
@@ -68,11 +67,7 @@ class Source:
         return contents
 
     def json_files(self, is_format: Callable[[Any], bool]) -> tuple[list[tuple[Path, Any]], list[str]]:
-        """Return the JSON files of a format with their content, and a sentence about the others.
-
-        Raises:
-            DataError: if a file is not JSON.
-        """
+        """Return the JSON files of a format with their content, and a sentence about the others."""
         contents = [(file, read_json_file(file)) for file in self.files(".json")]
         found = [(file, content) for file, content in contents if is_format(content)]
         others = len(contents) - len(found)
@@ -88,46 +83,36 @@ def _is_written(file: Path) -> bool:
 
 
 def read_json_file(file: Path) -> Any:
-    """Parse a JSON file; NaN and infinity, which pandas writes, are read as null.
-
-    Raises:
-        DataError: if it is not JSON.
-    """
-    try:
+    """Parse a JSON file, or raise DataError; NaN and infinity, which pandas writes, are read as null."""
+    with _parsing(file, "JSON", "Export it again."):
         return json.loads(file.read_bytes(), parse_constant=lambda _: None)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{file}: expected JSON, but it cannot be parsed: {error}. Export it again.") from error
 
 
 def read_yaml(file: Path) -> dict[str, Any]:
-    """Parse a YAML file of plain values.
-
-    Raises:
-        DataError: if it is not YAML, or not a mapping.
-    """
+    """Parse a YAML mapping of plain values, or raise DataError."""
     text = _text(file)
-    try:
+    with _parsing(file, "YAML", "Correct the file."):
         content = yaml.safe_load(text) if len(text) < _MOST_YAML else None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise DataError(f"{file}: expected YAML, but it cannot be parsed: {error}. Correct the file.") from error
     if not isinstance(content, dict):
         raise DataError(f"{file}: expected a YAML mapping of keys and values, but found {type(content).__name__}.")
     return content
 
 
 def read_xml(file: Path) -> ElementTree.Element:
-    """Parse an XML file without document type and entities, which can expand to any size or read other files.
-
-    Raises:
-        DataError: if it has a document type, or is not XML.
-    """
+    """Parse XML, or raise DataError; refuse a document type and entities, which can expand to any size or read files."""
     text = _text(file)
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise DataError(f"{file}: expected XML without a document type and entities, but found one. Export the labels again.")
-    try:
+    with _parsing(file, "XML", "Export it again."):
         return ElementTree.fromstring(text)
-    except (ElementTree.ParseError, RecursionError) as error:
-        raise DataError(f"{file}: expected XML, but it cannot be parsed: {error}. Export it again.") from error
+
+
+@contextmanager
+def _parsing(file: Path, kind: str, fix: str) -> Iterator[None]:
+    try:
+        yield
+    except (yaml.YAMLError, ElementTree.ParseError, RecursionError, ValueError) as error:
+        raise DataError(f"{file}: expected {kind}, but it cannot be parsed: {error}. {fix}") from error
 
 
 def _text(file: Path) -> str:
@@ -138,18 +123,24 @@ def _text(file: Path) -> str:
 
 
 def write_embedded(content: bytes, stem: Path) -> Path:
-    """Write an embedded PNG or JPEG image and return its path.
-
-    Args:
-        content: bytes of the image file.
-        stem: path without suffix.
-    """
+    """Write the content of a PNG or JPEG file to a path without suffix; return the path with suffix."""
     target = stem.with_name(f"{stem.name}.{'png' if content.startswith(_PNG) else 'jpg'}")
     with write_atomically(target, durable=False) as partial:
         partial.write_bytes(content)
     return target.resolve()
 
 
-def wrong(where: str, expected: str, found: object, fix: str = "") -> DataError:
+def wrong(where: object, expected: str, found: object, fix: str = "") -> DataError:
     """Return the error for a value that the format does not allow."""
     return DataError(f"{where}: expected {expected}, but found {str(found)[:200]!r}.{f' {fix}' if fix else ''}")
+
+
+@contextmanager
+def expecting(where: object, expected: str, found: object = None, fix: str = "") -> Iterator[None]:
+    """Convert errors of missing keys and values of other types to the error of `wrong`; `found` is by default the error."""
+    try:
+        yield
+    except DataError:
+        raise
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise wrong(where, expected, error if found is None else found, fix) from None

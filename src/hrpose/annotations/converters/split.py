@@ -22,10 +22,10 @@ def split_images(
     seed: int,
     videos: Sequence[str] | None = None,
 ) -> tuple[list[str], str]:
-    """Assign each image to "train", "val" or a split of the source.
+    """Assign each of N images to "train", "val" or a split of the source.
 
     Args:
-        names: of the N images, with forward slashes.
+        names: with forward slashes.
         own: split of each image in the source; None where it has none.
         share: of validation images; 0 for none.
         by: "folder" or "video" assigns all images of one to the same split; None does so if there are several.
@@ -46,12 +46,12 @@ def split_images(
         raise DataError(
             "Expected videos in the source for split_by=video, but it has none. Use split_by=folder or split_by=image."
         )
-    use_videos = videos is not None and by in ("video", None) and len(set(videos)) > 1
+    by_video = videos is not None and (by == "video" or (by is None and len(set(videos)) > 1))
+    groups = videos if by_video and videos is not None else [name.rpartition("/")[0] for name in names]
     members: dict[str, list[int]] = {}
     for index in free:
-        group = videos[index] if videos is not None and (use_videos or by == "video") else names[index].rpartition("/")[0]
-        members.setdefault(group, []).append(index)
-    what = "video" if use_videos or by == "video" else "folder"
+        members.setdefault(groups[index], []).append(index)
+    what = "video" if by_video else "folder"
     if by in ("folder", "video") and len(members) < 2:
         raise DataError(f"Expected images in several {what}s for split_by={by}, but found {len(members)}. Use split_by=image.")
     if share == 0 or len(free) < 2:

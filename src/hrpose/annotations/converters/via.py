@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from hrpose.annotations.converters.labels import ImageFolder, LabelledImage, Labels, Options, Shape, collect, join
-from hrpose.annotations.converters.source import Source, wrong
+from hrpose.annotations.converters.labels import ImageFolder, Instance, LabelledImage, Labels, join
+from hrpose.annotations.converters.source import Source, expecting, wrong
 
 _NAME_KEYS = ("keypoint", "name", "label", "type", "class", "part")  # attributes that usually hold the name of a point
 _GROUP_KEYS = ("id", "instance", "object", "group", "animal", "person", "instance_id", "track_id")
@@ -20,19 +20,19 @@ _SHAPES_3 = {1: ("point", ("cx", "cy")), 2: ("rect", ("x", "y", "width", "height
 _IMAGE_3 = 2  # type of a file of version 3 that is an image
 
 
-def recognise(source: Source) -> bool:
+def is_via(content: Any) -> bool:
     """Check for projects or exports of VIA: entries with `filename` and `regions`, or a project of version 3."""
-    return any(_entries(content) is not None for content in source.samples)
+    return _entries(content) is not None
 
 
-def read(source: Source, options: Options) -> Labels:
+def read(source: Source) -> Labels:
     """Read a project, or an export of annotations as JSON.
 
     Raises:
         DataError: for the first invalid value, with the image.
     """
-    folder = ImageFolder(options.images or source.folder)
-    files, notes = source.json_files(lambda content: _entries(content) is not None)
+    folder = ImageFolder(source.images or source.folder)
+    files, notes = source.json_files(is_via)
     images, key = [], ""
     for entry, where in ((entry, str(file)) for file, content in files for entry in _entries(content) or []):
         where = f"{where}, image {entry['filename']}"
@@ -45,7 +45,7 @@ def read(source: Source, options: Options) -> Labels:
         instances = join(_shapes(regions, key, where), where, _FIX)
         images.append(LabelledImage(file=folder.find(entry["filename"]), instances=instances))
     notes.append(f"Keypoint names are read from the attribute {key!r}. All points are visible.")
-    return collect(images, folder, options, notes)
+    return Labels(folder=folder, images=images, notes=notes)
 
 
 def _entries(content: Any) -> list[dict[str, Any]] | None:
@@ -55,8 +55,8 @@ def _entries(content: Any) -> list[dict[str, Any]] | None:
     if isinstance(content.get("project"), dict) and {"metadata", "file", "view", "attribute"} <= set(content):
         return list(_entries_3(content))
     entries = list(content.get("_via_img_metadata", content).values())
-    is_via = entries and all(isinstance(entry, dict) and {"filename", "regions"} <= set(entry) for entry in entries)
-    return entries if is_via else None
+    is_valid = entries and all(isinstance(entry, dict) and {"filename", "regions"} <= set(entry) for entry in entries)
+    return entries if is_valid else None
 
 
 def _entries_3(content: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -96,18 +96,14 @@ def _name_key(points: Sequence[Mapping[str, Any]]) -> str:
     return named[0] if len(named) == 1 else ""
 
 
-def _shapes(regions: Sequence[Mapping[str, Any]], key: str, where: str) -> Iterator[Shape]:
+def _shapes(regions: Sequence[Mapping[str, Any]], key: str, where: str) -> Iterator[tuple[str, Instance]]:
     """Yield points and rectangles; their group is the first of `_GROUP_KEYS` with a value."""
     for region in regions:
         attributes, shape = region["region_attributes"], region["shape_attributes"]
         group = next((str(attributes[name]) for name in _GROUP_KEYS if attributes.get(name) not in (None, "")), "")
-        try:
+        with expecting(where, "points with cx, cy and a name, and rectangles with x, y, width and height"):
             if shape.get("name") == "point":
-                point = float(shape["cx"]), float(shape["cy"]), 2
-                yield Shape(label=str(attributes[key]), group=group, point=point)
+                yield group, Instance(keypoints={str(attributes[key]): (float(shape["cx"]), float(shape["cy"]), 2)})
             elif shape.get("name") == "rect":
                 x, y, width, height = (float(shape[side]) for side in ("x", "y", "width", "height"))
-                yield Shape(label="object", group=group, bbox=(x, y, width, height))
-        except KeyError as error:
-            expected = "points with cx, cy and a name, and rectangles with x, y, width and height"
-            raise wrong(where, expected, error) from None
+                yield group, Instance(bbox=(x, y, width, height))

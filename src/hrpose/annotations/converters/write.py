@@ -6,7 +6,7 @@ import json
 import math
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -75,23 +75,19 @@ class Conversion:
 
 
 def write(labels: Labels, target: Target, *, source: str) -> Conversion:
-    """Write labels as COCO keypoint files.
-
-    Args:
-        labels: of any source.
-        target: options.
-        source: description of the source, for `info`.
+    """Write labels of a source, as it is described in `info`, as COCO keypoint files.
 
     Raises:
         DataError: if a required option is missing, an image cannot be read, or an output file exists.
     """
     _check_finite(labels)
-    notes = list(labels.notes)
+    notes = [*labels.notes, *labels.folder.notes]
     labels = _select(labels, target.category, notes)
     labels = _present(labels, notes)
     skeleton = _skeleton(labels, target.flip_pairs, notes)
     labels = _with_boxes(labels, target.bbox_margin, notes)
-    names = [image.file.relative_to(labels.folder).as_posix() for image in labels.images]
+    folder = labels.folder.path
+    names = [image.file.relative_to(folder).as_posix() for image in labels.images]
     splits, how = split_images(
         names, [image.split for image in labels.images], share=target.split, by=target.split_by, seed=target.seed
     )
@@ -101,28 +97,48 @@ def write(labels: Labels, target: Target, *, source: str) -> Conversion:
     if turned:
         notes.append(f"{turned} images have an EXIF orientation; sizes and keypoints are upright (data.upright=true).")
     notes = [how, *notes]
-    categories = _categories(labels, skeleton)
     chosen_of = {name: [index for index, own in enumerate(splits) if own == name] for name in SPLITS if name in splits}
     if "train" not in chosen_of:
         raise DataError(f"Expected images to train on, but {source} has only {', '.join(chosen_of)} images.")
-    files = free_files(chosen_of, target.out or labels.folder)
-    archives = write_images({name: [names[one] for one in own] for name, own in chosen_of.items()}, labels.folder, target)
-    counts = {}
-    for split, chosen in chosen_of.items():
-        content = _coco(labels, names, sizes, categories, chosen)
-        content["info"] = {"description": f"{MADE_BY} {source}", "split": split, "notes": notes}
-        counts[split] = _count(labels, chosen, skeleton.keypoint_names)
-        write_json(files[split], content)
+    files = free_files(chosen_of, target.out or folder)
+    archives = write_images({name: [names[one] for one in own] for name, own in chosen_of.items()}, folder, target)
+    categories = _categories(labels, skeleton)
+    contents = ((split, _coco(labels, names, sizes, categories, chosen)) for split, chosen in chosen_of.items())
+    counts = write_files(contents, files, source, notes)
     if "val" not in files:
         notes.append(NO_VALIDATION)
-    several = len(labels.keypoint_names) > 1
-    command = make_command(files, labels.folder, archives, several=several, turned=bool(turned))
-    return Conversion(files=files, images=labels.folder, counts=counts, notes=notes, command=command, archives=archives)
+    overrides = ["data.category=all"] * (len(categories) > 1) + ["data.upright=true"] * (turned > 0)
+    command = make_command(files, folder, archives, *overrides)
+    return Conversion(files=files, images=folder, counts=counts, notes=notes, command=command, archives=archives)
+
+
+def write_files(
+    contents: Iterable[tuple[str, Mapping[str, Any]]], files: Mapping[str, Path], source: str, notes: Sequence[str]
+) -> dict[str, dict[str, int]]:
+    """Write the COCO content of each split with its provenance; count images, annotations and, by name, labelled keypoints."""
+    counts = {}
+    for split, content in contents:
+        info = {"description": f"{MADE_BY} {source}", "split": split, "notes": notes}
+        info |= {"source_info": content["info"]} if "info" in content else {}
+        counts[split] = _count(content)
+        write_json(files[split], {"info": info, **{key: value for key, value in content.items() if key != "info"}})
+    return counts
+
+
+def _count(content: Mapping[str, Any]) -> dict[str, int]:
+    names_of = {row.get("id"): row["keypoints"] for row in content["categories"] if isinstance(row.get("keypoints"), list)}
+    labelled: Counter[str] = Counter()
+    for row in content["annotations"]:
+        names, values = names_of.get(row.get("category_id"), []), row.get("keypoints") or []
+        labelled.update(str(name) for name, visibility in zip(names, values[2::3], strict=False) if visibility)
+    names = dict.fromkeys(str(name) for names in names_of.values() for name in names)
+    sizes = {"images": len(content["images"]), "instances": len(content["annotations"])}
+    return sizes | {name: labelled[name] for name in names}
 
 
 def _check_finite(labels: Labels) -> None:
     """Raise DataError for NaN and infinity, which JSON cannot store."""
-    for instance in (instance for image in labels.images for instance in image.instances):
+    for instance in labels.instances:
         numbers = [*(instance.bbox or ()), *(value for point in instance.keypoints.values() for value in point)]
         if not all(map(math.isfinite, numbers)):
             raise DataError(f"{instance.where}: expected finite coordinates, but found {numbers}. Correct the labels.")
@@ -130,7 +146,7 @@ def _check_finite(labels: Labels) -> None:
 
 def _select(labels: Labels, category: str | Sequence[str] | None, notes: list[str]) -> Labels:
     """Keep the given categories, or all with keypoints. They must have the same keypoints."""
-    counts = Counter(instance.category for image in labels.images for instance in image.instances)
+    counts = Counter(instance.category for instance in labels.instances)
     sets = {name: tuple(names) for name, names in labels.keypoint_names.items() if names}
     if not sets or not counts:
         raise DataError(
@@ -148,15 +164,15 @@ def _select(labels: Labels, category: str | Sequence[str] | None, notes: list[st
             f"Expected one category, or several with the same keypoints, but found {listing}. "
             f"Set the categories to convert, for example category={shlex.quote(example)}."
         )
-    others = {name: count for name, count in counts.items() if name not in kept}
-    if others:
-        listing = ", ".join(f"{count} of {name}" for name, count in others.items())
-        notes.append(f"Instances of other categories are left out: {listing}.")
-    images = [
-        replace(image, instances=[instance for instance in image.instances if instance.category in kept])
-        for image in labels.images
-    ]
-    return replace(labels, images=images, keypoint_names={name: sets[name] for name in sets if name in kept})
+    others = ", ".join(f"{count} of {name}" for name, count in counts.items() if name not in kept)
+    notes += [f"Instances of other categories are left out: {others}."] if others else []
+    labels = _keep(labels, lambda instance: instance.category in kept)
+    return replace(labels, keypoint_names={name: sets[name] for name in sets if name in kept})
+
+
+def _keep(labels: Labels, wanted: Callable[[Instance], object]) -> Labels:
+    images = [replace(image, instances=list(filter(wanted, image.instances))) for image in labels.images]
+    return replace(labels, images=images)
 
 
 def _present(labels: Labels, notes: list[str]) -> Labels:
@@ -166,11 +182,10 @@ def _present(labels: Labels, notes: list[str]) -> Labels:
     listing = ", ".join(missing[:_MOST_LISTED]) + (" ..." if len(missing) > _MOST_LISTED else "")
     if not present:
         raise MissingDataError(
-            f"Expected the images of the labels in {labels.folder}, but all {len(missing)} are missing: {listing}. Set their "
-            "folder: images=<folder>."
+            f"Expected the images of the labels in {labels.folder.path}, but all {len(missing)} are missing: {listing}. "
+            "Set their folder: images=<folder>."
         )
-    if missing:
-        notes.append(f"WARNING: {len(missing)} of {len(labels.images)} images are missing and left out: {listing}.")
+    notes += [f"WARNING: {len(missing)} of {len(labels.images)} images are missing and left out: {listing}."] if missing else []
     return replace(labels, images=present)
 
 
@@ -181,8 +196,7 @@ def _skeleton(labels: Labels, given: Sequence[Sequence[int | str]] | None, notes
     pairs = given if given is not None else labels.flip_pairs
     edges = [(place[one], place[two]) for one, two in labels.edges if one in place and two in place]
     dropped = len(labels.edges) - len(edges)
-    if dropped:
-        notes.append(f"{dropped} edges between unknown keypoints are left out; edges are used for drawing only.")
+    notes += [f"{dropped} edges between unknown keypoints are left out; edges are used for drawing only."] if dropped else []
     skeleton = Skeleton(
         name=next(iter(labels.keypoint_names)),
         keypoint_names=names,
@@ -211,39 +225,33 @@ def _skeleton(labels: Labels, given: Sequence[Sequence[int | str]] | None, notes
 
 def _with_boxes(labels: Labels, margin: float | None, notes: list[str]) -> Labels:
     """Compute missing boxes from the keypoints, and leave out instances without box and keypoints."""
-    instances = [instance for image in labels.images for instance in image.instances]
-    boxless = [instance for instance in instances if instance.bbox is None and instance.keypoints]
-    empty = sum(instance.bbox is None and not instance.keypoints for instance in instances)
-    if empty:
-        notes.append(f"{empty} instances without a box and without labelled keypoints are left out.")
-    if boxless and margin is None:
+    total = len(labels.instances)
+    labels = _keep(labels, lambda instance: instance.bbox is not None or instance.keypoints)
+    empty = total - len(labels.instances)
+    notes += [f"{empty} instances without a box and without labelled keypoints are left out."] if empty else []
+    boxless = [instance for instance in labels.instances if instance.bbox is None]
+    if not boxless:
+        return labels
+    if margin is None:
         raise DataError(
-            f"Expected a box for each instance, but {len(boxless)} of {len(instances)} have none, such as {boxless[0].where}. "
+            f"Expected a box for each instance, but {len(boxless)} of {total} have none, such as {boxless[0].where}. "
             "Set bbox_margin=0.25 to compute boxes from the keypoints, with 0.25 of their extent added on each side."
         )
     sides = [side for instance in boxless if (side := _extent(instance)) > 0]
-    if boxless and not sides:
+    if not sides:
         raise DataError(
             f"Expected boxes for instances with a single point, but {len(boxless)} have none, such as {boxless[0].where}. Draw a "
             "box around each instance in your tool."
         )
-    if boxless:
-        notes.append(f"{len(boxless)} boxes are computed from the keypoints, with a margin of {margin:g} of the larger side.")
-    if len(sides) < len(boxless):
-        notes.append(f"{len(boxless) - len(sides)} instances have a single point; their box has the median size of the others.")
-    typical = float(np.median(sides)) if sides else 0.0
-    images = [
-        replace(
-            image,
-            instances=[
-                instance if instance.bbox is not None else replace(instance, bbox=box_around(instance, margin or 0, typical))
-                for instance in image.instances
-                if instance.bbox is not None or instance.keypoints
-            ],
-        )
-        for image in labels.images
-    ]
+    single, typical = len(boxless) - len(sides), float(np.median(sides))
+    notes.append(f"{len(boxless)} boxes are computed from the keypoints, with a margin of {margin:g} of the larger side.")
+    notes += [f"{single} instances have a single point; their box has the median size of the others."] if single else []
+    images = [replace(image, instances=[_boxed(one, margin, typical) for one in image.instances]) for image in labels.images]
     return replace(labels, images=images)
+
+
+def _boxed(instance: Instance, margin: float, typical: float) -> Instance:
+    return instance if instance.bbox is not None else replace(instance, bbox=box_around(instance, margin, typical))
 
 
 def _extent(instance: Instance) -> float:
@@ -252,13 +260,7 @@ def _extent(instance: Instance) -> float:
 
 
 def box_around(instance: Instance, margin: float, typical: float = 0.0) -> tuple[float, float, float, float]:
-    """Return x, y, width and height of a box around the keypoints.
-
-    Args:
-        instance: with at least one keypoint.
-        margin: added on each side, as a share of the larger side of the extent.
-        typical: extent in pixels of a single point.
-    """
+    """Return a box around the keypoints with a margin, a share of the larger side; `typical` is the extent of a single point."""
     points = np.array([point[:2] for point in instance.keypoints.values()])
     low, high = points.min(axis=0), points.max(axis=0)
     added = margin * _extent(instance) if _extent(instance) else (0.5 + margin) * typical
@@ -294,9 +296,9 @@ def _coco(
     for index in chosen:
         images.append({"id": index + 1, "file_name": names[index], "width": sizes[index][0], "height": sizes[index][1]})
         for instance in labels.images[index].instances:
-            row = _annotation(instance, categories[0]["keypoints"], sizes[index])
-            annotations.append({"id": len(annotations) + 1, "image_id": index + 1, "category_id": ids[instance.category], **row})
-    return {"info": {}, "images": images, "annotations": annotations, "categories": categories}
+            row = {"id": len(annotations) + 1, "image_id": index + 1, "category_id": ids[instance.category]}
+            annotations.append(row | _annotation(instance, categories[0]["keypoints"], sizes[index]))
+    return {"images": images, "annotations": annotations, "categories": categories}
 
 
 def _annotation(instance: Instance, names: Sequence[str], size: tuple[int, int]) -> dict[str, Any]:
@@ -305,29 +307,20 @@ def _annotation(instance: Instance, names: Sequence[str], size: tuple[int, int])
     left, top = max(x, 0.0), max(y, 0.0)
     box = [left, top, min(x + width, size[0]) - left, min(y + height, size[1]) - top]
     bbox = [x, y, width, height] if (left, top) == (x, y) and box[2] == width and box[3] == height else box
-    track = {} if instance.track_id is None else {"track_id": instance.track_id}
-    return {
-        "keypoints": flat,
-        "num_keypoints": len(instance.keypoints),
-        "bbox": bbox,
-        "area": bbox[2] * bbox[3],
-        "iscrowd": 0,
-        **track,
-    }
-
-
-def _count(labels: Labels, chosen: Sequence[int], names: Sequence[str]) -> dict[str, int]:
-    instances = [instance for index in chosen for instance in labels.images[index].instances]
-    labelled = Counter(name for instance in instances for name in instance.keypoints)
-    return {"images": len(chosen), "instances": len(instances), **{name: labelled[name] for name in names}}
+    row = {"keypoints": flat, "num_keypoints": len(instance.keypoints), "bbox": bbox, "area": bbox[2] * bbox[3], "iscrowd": 0}
+    return row if instance.track_id is None else {**row, "track_id": instance.track_id}
 
 
 def free_files(splits: Iterable[str], folder: Path) -> dict[str, Path]:
     """Return the files to write; raise DataError if one exists and was not written by an earlier conversion."""
     files = {split: folder / f"{split}.json" for split in splits}
-    for file in files.values():
-        if file.exists():
-            _check_written(file)
+    for file in filter(Path.exists, files.values()):
+        try:
+            description = json.loads(file.read_bytes())["info"]["description"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            description = ""
+        if not str(description).startswith(MADE_BY):
+            raise DataError(f"Expected to write {file}, but another file of this name exists. Set another folder: out=<folder>.")
     return files
 
 
@@ -339,35 +332,14 @@ def write_images(names: Mapping[str, Sequence[str]], images: Path, target: Targe
     return write_archives(names, images, out, kind=target.archive, size=size, seed=target.seed)
 
 
-def _check_written(file: Path) -> None:
-    try:
-        description = json.loads(file.read_bytes())["info"]["description"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        description = ""
-    if not str(description).startswith(MADE_BY):
-        raise DataError(f"Expected to write {file}, but another file of this name exists. Set another folder: out=<folder>.")
-
-
-def make_command(
-    files: Mapping[str, Path], images: Path | str, archives: Mapping[str, Path], *, several: bool = False, turned: bool = False
-) -> str:
-    """Return the command that trains a small network on the files.
-
-    Args:
-        files: by split; without "val" the training file is used for validation.
-        images: folder of the images.
-        archives: by split, if the images are in archives.
-        several: whether there are several categories.
-        turned: whether an image has an EXIF orientation.
-    """
-    overrides = [
+def make_command(files: Mapping[str, Path], images: Path | str, archives: Mapping[str, Path], *overrides: str) -> str:
+    """Return the command that trains a small network; without images for validation it validates on those for training."""
+    arguments = [
         *("data=coco", "model=hrnet_tiny"),
         f"data.train_annotations={files['train']}",
         f"data.train_images={archives.get('train', images)}",
         f"data.val_annotations={files.get('val', files['train'])}",
         f"data.val_images={archives.get('val', archives.get('train', images))}",
         "data.val_boxes=[gt]",
-        *(["data.category=all"] if several else []),
-        *(["data.upright=true"] if turned else []),
     ]
-    return shlex.join(["hrpose", "fit", *overrides])
+    return shlex.join(["hrpose", "fit", *arguments, *overrides])

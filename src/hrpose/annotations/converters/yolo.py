@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from hrpose.annotations.converters.labels import Instance, LabelledImage, Labels, Options
-from hrpose.annotations.converters.source import Source, read_yaml, wrong
+from hrpose.annotations.converters.labels import ImageFolder, Instance, LabelledImage, Labels
+from hrpose.annotations.converters.source import Source, expecting, read_yaml, wrong
 from hrpose.errors import DataError, MissingDataError
 from hrpose.media.images import read_size
 from hrpose.media.source import is_image
@@ -19,27 +19,31 @@ from hrpose.media.source import is_image
 _MAX_NORMALISED = 1.5  # larger coordinates are in pixels
 
 
-def recognise(source: Source) -> bool:
-    """Check for a YAML file with `kpt_shape`, or a folder with one."""
-    return _data_file(source) is not None
+def find_file(source: Source) -> Path | None:
+    """Return the YAML file with `kpt_shape`, or the first one of a folder; None if there is none."""
+    candidates = [source.path] if source.path.is_file() else sorted(source.path.glob("*.y*ml"))
+    for file in candidates:
+        if file.suffix in (".yaml", ".yml") and b"kpt_shape" in file.read_bytes() and "kpt_shape" in read_yaml(file):
+            return file
+    return None
 
 
-def read(source: Source, options: Options) -> Labels:
+def read(source: Source) -> Labels:
     """Read a data set from its YAML file.
 
     Raises:
         DataError: for the first invalid value, with file and line.
     """
-    file = _data_file(source)
+    file = find_file(source)
     if file is None:
-        raise DataError(f"{source.path}: expected a YAML file of YOLO-pose, with `kpt_shape`, but there is none.")
+        raise wrong(source.path, "a YAML file of YOLO-pose, with `kpt_shape`", "none")
     content = read_yaml(file)
     shape = content["kpt_shape"]
     if not isinstance(shape, list) or len(shape) != 2 or shape[1] not in (2, 3) or not isinstance(shape[0], int):
-        raise wrong(str(file), "`kpt_shape` to be [number of keypoints, 2 or 3]", shape)
+        raise wrong(file, "`kpt_shape` to be [number of keypoints, 2 or 3]", shape)
     classes = _by_index(content.get("names", {}))
-    names = _keypoint_names(content, shape[0], options, file)
-    home = _home(content, file, options)
+    names = _keypoint_names(content, shape[0], source, file)
+    home = _home(content, file, source)
     without_test = [entry for entry in _entries(content.get("test")) if _find(str(entry), home) is None]
     if without_test:  # exports often name a test set that they do not contain
         content = {**content, "test": None}
@@ -51,7 +55,7 @@ def read(source: Source, options: Options) -> Labels:
     if not images:
         raise MissingDataError(f"{file}: expected images of `train`, `val` and `test` in {home}, but found none.")
     return Labels(
-        folder=home,
+        folder=ImageFolder(home),
         images=images,
         keypoint_names=dict.fromkeys(classes.values(), names),
         flip_pairs=_flip_pairs(content.get("flip_idx"), names, file),
@@ -78,54 +82,43 @@ def _lines(labels: Path) -> list[str]:
     return [line for text in labels.read_text(encoding="utf-8-sig").splitlines() if (line := text.strip())]
 
 
-def _data_file(source: Source) -> Path | None:
-    candidates = [source.path] if source.path.is_file() else sorted(source.path.glob("*.y*ml"))
-    for file in candidates:
-        if file.suffix in (".yaml", ".yml") and b"kpt_shape" in file.read_bytes() and "kpt_shape" in read_yaml(file):
-            return file
-    return None
-
-
 def _by_index(names: Any) -> dict[int, str]:
     pairs = names.items() if isinstance(names, dict) else enumerate(names)
     return {int(index): str(name) for index, name in pairs}
 
 
-def _keypoint_names(content: dict[str, Any], count: int, options: Options, file: Path) -> Sequence[str]:
+def _keypoint_names(content: dict[str, Any], count: int, source: Source, file: Path) -> Sequence[str]:
     """Return the given names, or those of `kpt_names`, which has one list per class."""
     stated = content.get("kpt_names")
     if isinstance(stated, dict):
         lists = {tuple(map(str, value)) for value in stated.values()}
         if len(lists) > 1:
-            raise wrong(str(file), "the same `kpt_names` for all classes", stated, "Set names=[...].")
+            raise wrong(file, "the same `kpt_names` for all classes", stated, "Set names=[...].")
         stated = lists.pop() if lists else None
-    names = options.keypoint_names or stated
+    names = source.names or stated
     if names is None:
         raise DataError(
             f"{file}: expected the names of {count} keypoints, but there is no `kpt_names`. Set them in the order of the labels, "
             f"names=[nose,left_eye,...]. Mirror pairs are found from left and right in the names."
         )
     if len(names) != count:
-        raise wrong(str(file), f"{count} keypoint names, as many as `kpt_shape` states", f"{len(names)}: {list(names)}")
+        raise wrong(file, f"{count} keypoint names, as many as `kpt_shape` states", f"{len(names)}: {list(names)}")
     return [str(name) for name in names]
 
 
 def _flip_pairs(order: Any, names: Sequence[str], file: Path) -> list[tuple[str, str]] | None:
     if order is None:
         return None
-    if (
-        not isinstance(order, list)
-        or len(order) != len(names)
-        or not all(isinstance(other, int) and 0 <= other < len(names) and order[other] == k for k, other in enumerate(order))
-    ):
-        raise wrong(str(file), f"`flip_idx` to be the mirrored index of each of {len(names)} keypoints", order, "Correct it.")
+    is_list = isinstance(order, list) and len(order) == len(names)
+    if not is_list or not all(isinstance(k, int) and 0 <= k < len(names) and order[k] == place for place, k in enumerate(order)):
+        raise wrong(file, f"`flip_idx` to be the mirrored index of each of {len(names)} keypoints", order, "Correct it.")
     return [(names[index], names[other]) for index, other in enumerate(order) if index < other]
 
 
-def _home(content: dict[str, Any], file: Path, options: Options) -> Path:
+def _home(content: dict[str, Any], file: Path, source: Source) -> Path:
     """Return the folder of the data set: `path` if it is inside the folder of the YAML file, otherwise this folder."""
-    if options.images is not None:
-        return options.images.resolve()
+    if source.images is not None:
+        return source.images.resolve()
     here = file.parent.resolve()
     stated = (here / str(content.get("path") or ".")).resolve()
     if stated.is_relative_to(here):
@@ -173,9 +166,8 @@ def _images(value: Any, home: Path, file: Path) -> list[Path]:
 def _label_file(image: Path) -> Path:
     """Return the label file of an image: the last folder `images` of its path is replaced by `labels`."""
     parts = list(image.parts)
-    places = [index for index, part in enumerate(parts[:-1]) if part == "images"]
-    if places:
-        parts[places[-1]] = "labels"
+    if "images" in parts[:-1]:
+        parts[len(parts) - 2 - parts[-2::-1].index("images")] = "labels"
     return Path(*parts).with_suffix(".txt")
 
 
@@ -187,10 +179,8 @@ def _instances(image: Path, classes: dict[int, str], names: Sequence[str], dims:
     instances = []
     for number, line in enumerate(dict.fromkeys(_lines(labels)), 1):
         where = f"{labels}, instance {number}"
-        try:
+        with expecting(where, "numbers separated by spaces", line):
             values = [float(text) for text in line.split()]
-        except ValueError:
-            raise wrong(where, "numbers separated by spaces", line) from None
         if len(values) != 5 + dims * len(names):
             expected = f"{5 + dims * len(names)} numbers: class, box and {len(names)} keypoints of {dims} numbers"
             raise wrong(where, expected, f"{len(values)} numbers", f"Compare with `kpt_shape` of {file}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +43,6 @@ from hrpose.tasks.export.check import (
     list_images,
     state_measurement,
 )
-from hrpose.tasks.results import ExportResult
 from hrpose.weights.fetch import find_weights
 
 logger = logging.getLogger(__name__)
@@ -57,11 +56,27 @@ class ExportCheckError(ValueError):
     """An exported file differs from its weights by more than the tolerance."""
 
 
+@dataclass(frozen=True)
+class ExportResult:
+    """The result of `hrpose export`.
+
+    Attributes:
+        run_dir: folder of the run.
+        file: the exported file.
+        report: the JSON file with the result of the check.
+        ap_before: AP of the weights in torch; None if not measured.
+        ap_after: AP of the exported file; None if not measured.
+    """
+
+    run_dir: Path
+    file: Path
+    report: Path
+    ap_before: float | None
+    ap_after: float | None
+
+
 def export(cfg: DictConfig) -> ExportResult:
     """Export weights to a file, check it, and write the result of the check to <name>.export.json in the same folder.
-
-    Args:
-        cfg: a composed and validated configuration of the verb `export`.
 
     Raises:
         ConfigError: if the format does not support the configuration.
@@ -133,19 +148,14 @@ def _export_maps(cfg: DictConfig, net: nn.Module, record: ExportRecord, weights:
 
 
 def read_network(cfg: DictConfig, file: Path) -> tuple[nn.Module, ExportRecord]:
-    """Read a weight file. Missing settings come from the configuration or, if it has none, from the paper.
+    """Read the network of a weight file, on the CPU in eval mode, and make the record of the exported file.
 
-    Returns:
-        The network with its weights, on the CPU, in eval mode; and the record of the exported file.
-
-    Raises:
-        WeightsError: if the weights cannot be used, or hold NaN or infinity.
+    Missing settings come from the configuration or, if it has none, from the paper.
     """
     given = {name: build(cfg[name]) for name in ("codec", "skeleton") if cfg.get(name) is not None}
     if cfg.get("model") is not None:
         given["model"] = lambda channels: build(cfg.model, num_keypoints=channels)
     parts = read_parts(file, **given)
-    net = parts.net
     settings = {**{name: cfg.data[name] for name in _OF_DATA if name in cfg.data}, **parts.settings}
     record = ExportRecord(
         precision=cfg.precision,
@@ -162,15 +172,11 @@ def read_network(cfg: DictConfig, file: Path) -> tuple[nn.Module, ExportRecord]:
         upright=bool(settings.get("upright")),
         bit_depth=settings.get("bit_depth"),
     )
-    return net.eval(), record
+    return parts.net.eval(), record
 
 
 def _calibration(cfg: DictConfig, source: CropSource) -> list[Feed]:
-    """Return single crops for calibration, from `photos` if it is set, otherwise from the annotated data.
-
-    Raises:
-        ConfigError: if there are no images, or most crops have a single colour.
-    """
+    """Return single crops for calibration, from `photos` if it is set, otherwise from the annotated data."""
     if cfg.photos is not None:
         source = replace(source, datamodule=None, images=list_images(cfg.photos)[: cfg.num_calibration])
     elif source.datamodule is None:
@@ -185,11 +191,7 @@ def _calibration(cfg: DictConfig, source: CropSource) -> list[Feed]:
 
 
 def _check_contrast(crops: Sequence[NDArray[np.uint8]]) -> None:
-    """Warn about crops (H, W, 3) with little contrast in their middle, because int8 measures the ranges of activations on them.
-
-    Raises:
-        ConfigError: if most of them have a single colour.
-    """
+    """Warn about crops (H, W, 3) with little contrast in their middle; raise ConfigError if most have a single colour."""
     middles = [crop[len(crop) // 3 : -(len(crop) // 3), crop.shape[1] // 3 : -(crop.shape[1] // 3)] for crop in crops]
     contrast = np.array([middle.std(axis=(0, 1)).max() for middle in middles])
     plain, low = int((contrast < _ONE_COLOUR).sum()), int((contrast < _LOW_CONTRAST).sum())

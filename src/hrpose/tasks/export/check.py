@@ -38,6 +38,7 @@ from hrpose.weights.files import read_weight_file
 logger = logging.getLogger(__name__)
 
 MAX_AP_LOSS = {"fp32": 0.001, "fp16": 0.005, "bf16": 0.005, "int8": 0.02}
+_DATA_KEYS = ("train_annotations", "train_images", "val_annotations", "val_images", "category")
 _BATCH = 16
 _NUM_IMAGES = 8  # for a bottom-up network
 _MAPS_TOLERANCE = 1e-3  # of a heatmap or tag, relative to the largest one of the image
@@ -45,19 +46,12 @@ _MAPS_TOLERANCE = 1e-3  # of a heatmap or tag, relative to the largest one of th
 
 @dataclass(frozen=True)
 class CropSource:
-    """The crops of a check.
+    """The crops of a check."""
 
-    Attributes:
-        name: for the report.
-        datamodule: with the annotated validation instances; None for images without annotations.
-        images: files, each used as one box; empty for annotated data.
-        record: of the exported file, determines how crops are cut.
-    """
-
-    name: str
-    datamodule: PoseDataModule | None
-    images: tuple[Path, ...]
-    record: ExportRecord
+    name: str  # for the report
+    datamodule: PoseDataModule | None  # with the annotated validation instances; None for images without annotations
+    images: tuple[Path, ...]  # each is used as one box; empty for annotated data
+    record: ExportRecord  # of the exported file, determines how crops are cut
 
     def batches(self, limit: int | None = None) -> Iterator[CropBatch]:
         """Yield the crops in batches, at most `limit` crops."""
@@ -74,8 +68,7 @@ class CropSource:
             yield from (loaders[0] if isinstance(loaders, list) else loaders)
             return
         record = self.record
-        reading = Reading(record.upright, record.bit_depth)
-        cutter = Cutter(record.input_size, record.codec.grid, record.bbox_padding, reading)
+        cutter = Cutter(record.input_size, record.codec.grid, record.bbox_padding, Reading(record.upright, record.bit_depth))
         for start in range(0, len(self.images), _BATCH):
             found = [cutter.prepare(Request(file, 0)) for file in self.images[start : start + _BATCH]]
             yield join([crops.batch for crops in found if isinstance(crops, ImageCrops)])
@@ -94,11 +87,7 @@ def find_crops(cfg: DictConfig, record: ExportRecord, weights: Path, folder: Pat
 
 
 def list_images(folder: str | Path) -> tuple[Path, ...]:
-    """List the images of a folder and its subfolders, or of archives.
-
-    Raises:
-        ConfigError: if there are none.
-    """
+    """List the images of a folder and its subfolders, or of archives; raise ConfigError if there are none."""
     found = tuple(Path(folder, name) for name in sorted(folders.list_images(folder)))
     if not found:
         raise ConfigError(f"photos: expected a folder with images ({', '.join(IMAGE_SUFFIXES)}), found none in {folder}.")
@@ -107,26 +96,15 @@ def list_images(folder: str | Path) -> tuple[Path, ...]:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """The result of the check of a top-down network.
+    """The result of the check of a top-down network."""
 
-    Attributes:
-        crops: name of the crops.
-        comparison: the differences between file and network.
-        ap_before: AP of the weights in torch, in fp32; None if not measured.
-        ap_after: AP of the file; None if not measured.
-        max_ap_loss: the largest accepted difference of the APs.
-        exact: whether all keypoints have to be equal, as in fp32.
-        max_shifted: share of confident keypoints that may move far, see `Comparison.bounded_faults`; None if the file has to be
-            exact, or AP is measured.
-    """
-
-    crops: str
-    comparison: Comparison
-    ap_before: float | None
-    ap_after: float | None
-    max_ap_loss: float
-    exact: bool
-    max_shifted: float | None = None
+    crops: str  # their name
+    comparison: Comparison  # the differences between file and network
+    ap_before: float | None  # of the weights in torch, in fp32; None if not measured
+    ap_after: float | None  # of the file
+    max_ap_loss: float  # the largest accepted difference of the APs
+    exact: bool  # all keypoints have to be equal, as in fp32
+    max_shifted: float | None = None  # for `Comparison.bounded_faults`; None if the file has to be exact, or AP is measured
 
     @property
     def faults(self) -> list[str]:
@@ -167,33 +145,32 @@ def check_file(cfg: DictConfig, exported: ExportedPoses, reference: TorchEngine,
             confidence=reference.keypoint_score_threshold,
         )
         if metrics and np.isfinite(keypoints).all() and np.isfinite(scores).all():
-            threshold = engine.keypoint_score_threshold
+            poses = collect_poses(keypoints, scores, batch, score_threshold=engine.keypoint_score_threshold)
             metrics["weights"].update_poses(expected)
-            metrics["file"].update_poses(collect_poses(keypoints, scores, batch, score_threshold=threshold))
+            metrics["file"].update_poses(poses)
     comparison = comparer.compare()
     measured = measured and not comparison.not_finite  # without all poses there is no AP
     before, after = [float(metric.compute()["AP"]) for metric in metrics.values()] if measured else (None, None)
     precision = exported.record.precision
-    loss = cfg.max_ap_loss if cfg.max_ap_loss is not None else MAX_AP_LOSS[precision]
-    exact = precision == "fp32"
-    max_shifted = None if exact or measured else MAX_SHIFTED[precision]
-    return CheckResult(source.name, comparison, before, after, loss, exact, max_shifted)
+    return CheckResult(
+        source.name,
+        comparison,
+        before,
+        after,
+        max_ap_loss=MAX_AP_LOSS[precision] if cfg.max_ap_loss is None else cfg.max_ap_loss,
+        exact=precision == "fp32",
+        max_shifted=None if precision == "fp32" or measured else MAX_SHIFTED[precision],
+    )
 
 
 def state_measurement(cfg: DictConfig, source: CropSource) -> dict[str, Any]:
     """Return the protocol of the AP by source of boxes, as plain containers; empty without annotations."""
     if source.datamodule is None:
         return {}
-    boxes = source.datamodule.val_boxes[0]
-    stated = state_protocols(
-        source.datamodule,
-        source.record.codec,
-        {boxes: _metric(cfg, source)},
-        build(cfg.protocol),
-        flip_test=source.record.flip_test,
-        keypoint_score_threshold=source.record.keypoint_score_threshold,
-    )
-    return {boxes: stated[boxes].to_dict()}
+    record, metrics = source.record, {source.datamodule.val_boxes[0]: _metric(cfg, source)}
+    rules: Any = {"flip_test": record.flip_test, "keypoint_score_threshold": record.keypoint_score_threshold}
+    stated = state_protocols(source.datamodule, record.codec, metrics, build(cfg.protocol), **rules)
+    return {boxes: protocol.to_dict() for boxes, protocol in stated.items()}
 
 
 @torch.inference_mode()
@@ -227,8 +204,7 @@ def _data_of(weights: Path) -> Mapping[str, Any] | None:
     data = config.get("data") if isinstance(config, Mapping) else None
     if not isinstance(data, Mapping):
         return None
-    names = ("train_annotations", "train_images", "val_annotations", "val_images", "category")
-    found = {name: data[name] for name in names if isinstance(data.get(name), str)}
+    found = {name: data[name] for name in _DATA_KEYS if isinstance(data.get(name), str)}
     return found if {"val_annotations", "val_images"} <= set(found) else None
 
 
@@ -248,31 +224,25 @@ def _is_usable(node: Mapping[str, Any], record: ExportRecord) -> bool:
 
 
 def _datamodule(cfg: DictConfig, node: Mapping[str, Any], record: ExportRecord) -> PoseDataModule:
-    base = {"_target_": cfg.data["_target_"], "val_batch_size": _BATCH, "num_workers": 0}
     given = dict(plain(node))
-    own: dict[str, Any] = {"bbox_padding": record.bbox_padding, "channel_order": record.channel_order}
+    content = {"train_annotations": given["val_annotations"], "train_images": given["val_images"], **given}
+    content |= {"_target_": cfg.data["_target_"], "val_batch_size": _BATCH, "num_workers": 0}
+    content |= {"bbox_padding": record.bbox_padding, "channel_order": record.channel_order}
     trained = {"upright": record.upright or None, "bit_depth": record.bit_depth}
-    own |= {name: value for name, value in trained.items() if given.get(name) is None}
-    missing = {name: given[name.replace("train", "val")] for name in ("train_annotations", "train_images") if name not in given}
-    content = OmegaConf.create({**given, **missing, **base, **own})
-    datamodule: PoseDataModule = build(content, codec=record.codec, skeleton=record.skeleton, augment=[], pixel_transforms=None)
+    content |= {name: value for name, value in trained.items() if given.get(name) is None}
+    parts: Any = {"codec": record.codec, "skeleton": record.skeleton, "augment": [], "pixel_transforms": None}
+    datamodule: PoseDataModule = build(OmegaConf.create(content), **parts)
     datamodule.setup("test")
     return datamodule
 
 
 @dataclass(frozen=True)
 class MapsResult:
-    """The result of the check of a bottom-up network.
+    """The result of the check of a bottom-up network."""
 
-    Attributes:
-        images: name of the images.
-        num_images: their number.
-        largest: the largest difference of a heatmap or tag, relative to the largest heatmap or tag of its image.
-    """
-
-    images: str
+    images: str  # their name
     num_images: int
-    largest: float
+    largest: float  # the largest difference of a heatmap or tag, relative to the largest heatmap or tag of its image
 
     @property
     def faults(self) -> list[str]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from omegaconf import DictConfig
@@ -26,11 +28,11 @@ from hrpose.media.video import VideoReader, VideoWriter
 from hrpose.progress import show_progress
 from hrpose.report.table import say
 from hrpose.skeletons import Skeleton
+from hrpose.structures import Poses
 from hrpose.tasks.predict.files import PredictionFiles, read_earlier
 from hrpose.tasks.predict.images import ImageResult, ImageWorker, Tally, check_pictures, list_tasks, remove_complete
 from hrpose.tasks.predict.settings import Settings, read_settings
 from hrpose.tasks.predict.workers import cut_chunks, predict_chunks, settings_of_processes
-from hrpose.tasks.results import PredictResult
 
 logger = logging.getLogger(__name__)
 
@@ -47,11 +49,40 @@ class UnusableImagesError(DataError):
     exit_status = 3
 
 
+@dataclass(frozen=True)
+class PredictResult:
+    """The result of `hrpose predict`. The poses are in files, because there may be millions.
+
+    Attributes:
+        run_dir: folder of the run, with `pictures/` or the annotated video.
+        num_instances: instances found; in a video the number of tracks.
+        skeleton: of the poses.
+        poses_file: COCO keypoint results.
+        images_file: the images of the results, as a COCO annotation file without annotations.
+    """
+
+    run_dir: Path
+    num_instances: int
+    skeleton: Skeleton
+    poses_file: Path
+    images_file: Path
+
+    def read_poses(self) -> dict[str, Poses]:
+        """Read the poses of each image or frame.
+
+        Returns:
+            The poses by file name, in the order of the images. An image without instances has a record with no rows.
+            `bbox_scores` are NaN, because the file lacks them. `instance_ids` are track ids in a video, otherwise rows from 0.
+        """
+        images = json.loads(self.images_file.read_text(encoding="utf-8"))["images"]
+        rows: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in images}
+        for row in json.loads(self.poses_file.read_text(encoding="utf-8")):
+            rows[row["image_id"]].append(row)
+        return {image["file_name"]: _poses_of(rows[image["id"]], self.skeleton) for image in images}
+
+
 def predict(cfg: DictConfig) -> PredictResult:
     """Estimate poses and write pictures, result files and optionally a table to the folder of the run.
-
-    Args:
-        cfg: a composed and validated configuration of the verb `predict`.
 
     Raises:
         UnusableImagesError: after the other images, if images cannot be read or their boxes are invalid.
@@ -74,19 +105,15 @@ def predict(cfg: DictConfig) -> PredictResult:
         reasons = [f"{result.image['file_name']}: {result.error}\n" for result in unusable]
         with write_atomically(folder / "unusable.txt") as file:
             file.write_text("".join(reasons), encoding="utf-8")
-        lines = [f"  {reason.rstrip()}" for reason in reasons[:_MAX_REASONS]]
-        if len(reasons) > _MAX_REASONS:
-            lines.append(f"  and {len(reasons) - _MAX_REASONS} more, see unusable.txt")
-        raise UnusableImagesError("\n".join([f"{len(reasons)} of {count} images could not be used:", *lines]))
+        shown = "".join(f"\n  {reason.rstrip()}" for reason in reasons[:_MAX_REASONS])
+        more = len(reasons) - _MAX_REASONS
+        shown += f"\n  and {more} more, see unusable.txt" if more > 0 else ""
+        raise UnusableImagesError(f"{len(reasons)} of {count} images could not be used:{shown}")
     return PredictResult(folder, num_instances, skeleton, folder / "poses.json", folder / "images.json")
 
 
 def predict_images(cfg: DictConfig, source: ImageFiles, settings: Settings) -> tuple[Skeleton, int, list[ImageResult]]:
-    """Estimate poses in images and write the files.
-
-    Returns:
-        The skeleton, the number of instances, and the results of images that could not be used.
-    """
+    """Write the poses in images; return the skeleton, the number of instances, and the unusable images."""
     known = read_image_boxes(cfg.annotations, cfg.boxes, min_score=cfg.min_bbox_score)
     tasks, folder = list_tasks(source, known), Path(cfg.paths.run)
     if settings.painter is not None:
@@ -125,17 +152,13 @@ def predict_images(cfg: DictConfig, source: ImageFiles, settings: Settings) -> t
 
 
 def predict_video(cfg: DictConfig, source: VideoSource, settings: Settings) -> tuple[Skeleton, int, int]:
-    """Track instances through a video and write the files. Ctrl-C is the usual end of a camera or a stream.
-
-    Returns:
-        The skeleton, the number of frames, and of tracks.
-    """
+    """Write the poses of the tracks in a video; return the skeleton, and the numbers of frames and tracks."""
     detector = settings.build_detector()
     estimator = settings.build_estimator(None)
     _warn_of_no_boxes(settings, estimator, "frame without a track")
     tracker = build(cfg.tracking, sigmas=estimator.skeleton.sigmas)
     smoother = build(cfg.smoothing)
-    is_file, folder, num_frames = isinstance(source, Path), Path(cfg.paths.run), 0
+    folder, num_frames = Path(cfg.paths.run), 0
     name, film = _names_of(source)
     with (
         VideoReader(source, max_frames=cfg.max_frames) as reader,
@@ -160,8 +183,8 @@ def predict_video(cfg: DictConfig, source: VideoSource, settings: Settings) -> t
                     writer.write(settings.painter(frame.image, frame.poses, estimator.skeleton, numbered=True))
                 num_frames += 1
                 advance()
-        except KeyboardInterrupt:
-            if is_file:
+        except KeyboardInterrupt:  # the usual end of a camera or a stream
+            if isinstance(source, Path):
                 raise
             logger.info("Stopped after %d frames.", num_frames)
     return estimator.skeleton, num_frames, tracker.num_instances
@@ -182,13 +205,23 @@ def _names_of(source: VideoSource) -> tuple[str, str]:
 def _add_frame(files: PredictionFiles, name: str, frame: TrackedFrame) -> None:
     """Write the rows of a frame, numbered from 1 like images."""
     number = frame.index + 1
-    entry = {
-        "id": number,
-        "file_name": f"{name}/{number:06d}",
-        "width": frame.image.shape[1],
-        "height": frame.image.shape[0],
-        "time": round(frame.time, 6),
-    }
+    height, width = frame.image.shape[:2]
+    entry = {"id": number, "file_name": f"{name}/{number:06d}", "width": width, "height": height, "time": round(frame.time, 6)}
     numbered = replace(frame.poses, image_ids=np.full(len(frame.poses), number, np.int64))
     tracks = frame.poses.instance_ids.tolist()
     files.add(entry, [{**row, "track_id": track} for row, track in zip(numbered.to_coco(), tracks, strict=True)])
+
+
+def _poses_of(rows: list[dict[str, Any]], skeleton: Skeleton) -> Poses:
+    triplets = np.array([row["keypoints"] for row in rows], np.float64).reshape(len(rows), skeleton.num_keypoints, 3)
+    return Poses(
+        keypoints=triplets[..., :2],
+        keypoint_scores=triplets[..., 2].astype(np.float32),
+        scores=np.array([row["score"] for row in rows], np.float64),
+        bbox_scores=np.full(len(rows), np.nan),
+        center=np.array([row["center"] for row in rows], np.float64).reshape(-1, 2),
+        scale=np.array([row["scale"] for row in rows], np.float64).reshape(-1, 2),
+        image_ids=np.array([row["image_id"] for row in rows], np.int64),
+        instance_ids=np.array([row.get("track_id", index) for index, row in enumerate(rows)], np.int64),
+        skeleton=skeleton,
+    )

@@ -15,7 +15,6 @@ import json
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO
 
 from hrpose.errors import ConfigError, DataError
@@ -31,15 +30,12 @@ class PredictionFiles:
     """Write the files of one run in a `with` block; they are valid even if the block raises an error.
 
     Args:
-        folder: of the run; it is created.
+        folder: of the run; it is created. Existing files raise FileExistsError unless a run is resumed.
         skeleton: of the poses.
         category_id: of the instances in `poses.json`.
         table: whether to write `poses.csv`.
         settings: that the poses depend on; `read_earlier` compares them.
         earlier: images of a stopped run with their rows, from `read_earlier`; its files are replaced.
-
-    Raises:
-        FileExistsError: if a file exists and no run is resumed.
     """
 
     def __init__(
@@ -78,16 +74,14 @@ class PredictionFiles:
             parts = [f"{name}_{part}" for name in skeleton.keypoint_names for part in ("x", "y", "score")]
             self._files[2].write(_csv_line(["image_id", "file_name", "time", "track_id", "score", *parts]))
         self._endings, self._separators = ("]}\n", "]\n", ""), ["\n", "\n"]
-        self._complete = self._sizes()
+        self._complete = [file.size for file in self._files]
         for image, rows in earlier or ():
             self.add(image, rows)
 
     def add(self, image: Row, rows: Sequence[Row]) -> None:
-        """Write an image and its instances. The entry of the image is written last, to mark it as complete.
+        """Write the entry of an image in `images`, and the rows of `Poses.to_coco`, in videos with a `track_id`.
 
-        Args:
-            image: its entry in `images`: id, file_name and optional keys.
-            rows: of `Poses.to_coco`, in videos with a `track_id`.
+        The entry is written last, to mark the image as complete.
         """
         images, poses, *tables = self._files
         for row in rows:
@@ -99,35 +93,23 @@ class PredictionFiles:
         self._separators[0] = ",\n"
         for file in (poses, *tables, images):
             file.flush()
-        self._complete = self._sizes()
+        self._complete = [file.size for file in self._files]
 
     def __enter__(self) -> PredictionFiles:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *error: object) -> None:
         for file, size, ending in zip(self._files, self._complete, self._endings, strict=False):
             file.finish(size, ending)
         for partial in self._replaced:
             partial.unlink(missing_ok=True)
 
-    def _sizes(self) -> tuple[int, ...]:
-        return tuple(file.size for file in self._files)
-
 
 def read_earlier(folder: Path, settings: Row) -> list[tuple[Row, list[Row]]]:
-    """Read the images of a stopped run and their rows from its folder.
-
-    Args:
-        folder: of the run.
-        settings: that the poses depend on.
-
-    Raises:
-        ConfigError: if there are no files, or the stopped run had other settings.
-        DataError: if the files are not from hrpose.
-    """
+    """Read the images of a stopped run and their rows from its folder; raise ConfigError if it had other settings."""
     tokens = {file.suffixes[-2].removeprefix(".") for file in _partials(folder)}
-    pairs = [tuple(_partial(folder / name, token) for name in (_IMAGES, _POSES)) for token in sorted(tokens)]
-    pairs = [(folder / _IMAGES, folder / _POSES), *pairs]
+    names = folder / _IMAGES, folder / _POSES
+    pairs = [names, *([_partial(name, token) for name in names] for token in sorted(tokens))]
     pairs = [(images, poses) for images, poses in pairs if images.is_file() and poses.is_file()]
     if not pairs:
         raise ConfigError(f"resume: expected files of a stopped run in {folder}, found none. Set its folder: paths.run=...")

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hrpose.annotations.coco_rows import list_first
 from hrpose.annotations.detections import ImageBoxes
 from hrpose.errors import DataError
 from hrpose.estimator import PoseEstimator
@@ -32,46 +33,29 @@ logger = logging.getLogger(__name__)
 
 Image = NDArray[np.uint8]
 Row = Mapping[str, Any]
-_MAX_NAMES = 3  # in a message
 _PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")  # of annotated pictures; .jpg is added to other names
 
 
 @dataclass(frozen=True, eq=False)
 class ImageTask:
-    """An image to estimate poses in.
-
-    Attributes:
-        file: its path.
-        name: relative to the folder of all images, with forward slashes.
-        image_id: in the result file.
-        bbox: (N, 4) x, y, width, height in pixels; None uses the detector.
-        bbox_scores: (N,).
-    """
+    """An image to estimate poses in."""
 
     file: Path
-    name: str
-    image_id: int
-    bbox: NDArray[np.float64] | None = None
-    bbox_scores: NDArray[np.float64] | None = None
+    name: str  # relative to the folder of all images, with forward slashes
+    image_id: int  # in the result file
+    bbox: NDArray[np.float64] | None = None  # (N, 4) x, y, width, height in pixels; None uses the detector
+    bbox_scores: NDArray[np.float64] | None = None  # (N,)
 
 
 @dataclass(frozen=True, eq=False)
 class ImageResult:
-    """The result of one image.
+    """The result of one image."""
 
-    Attributes:
-        image: its entry in `images`.
-        rows: the poses, as `Poses.to_coco` returns them.
-        error: why it could not be used; otherwise None.
-        num_outside: boxes that were dropped because they are outside the image.
-        has_pages: whether the file has several pages or frames; the first is used.
-    """
-
-    image: dict[str, Any]
-    rows: list[dict[str, Any]]
-    error: str | None = None
-    num_outside: int = 0
-    has_pages: bool = False
+    image: dict[str, Any]  # its entry in `images`
+    rows: list[dict[str, Any]]  # the poses, as `Poses.to_coco` returns them
+    error: str | None = None  # why it could not be used
+    num_outside: int = 0  # boxes that were dropped because they are outside the image
+    has_pages: bool = False  # the file has several pages or frames; the first is used
 
 
 _Drawn = tuple[Future[None] | None, ImageResult]  # a result waits for its picture
@@ -90,12 +74,7 @@ class _Loaded:
 
 @dataclass
 class Tally:
-    """Counts over the results of a run.
-
-    Attributes:
-        num_instances: in all images.
-        unusable: results of images that could not be used.
-    """
+    """Counts over the results of a run."""
 
     num_instances: int = 0
     unusable: list[ImageResult] = field(default_factory=list)
@@ -108,51 +87,41 @@ class Tally:
             self.unusable.append(result)
             return
         self.num_instances += len(result.rows)
-        self._outside += [result] if result.num_outside else []
-        self._pages += [result] if result.has_pages else []
+        if result.num_outside:
+            self._outside.append(result)
+        if result.has_pages:
+            self._pages.append(result)
 
     def report(self) -> None:
-        """Log boxes outside their images and images with several pages.
-
-        Raises:
-            DataError: if there are no instances because all boxes are outside their images.
-        """
+        """Log boxes outside their images and files with several pages; raise DataError if all boxes are outside."""
         count = sum(result.num_outside for result in self._outside)
         if count and not self.num_instances:
             raise DataError(
-                f"Expected boxes inside the images, but all {count} are outside: {_name_first(self._outside)}. Check that they "
+                f"Expected boxes inside the images, but all {count} are outside: {_file_names(self._outside)}. Check that they "
                 "are in pixels of these images, and whether EXIF rotates the images (upright=)."
             )
         if count:
-            logger.warning("Dropped boxes outside their images: %d (%s).", count, _name_first(self._outside))
+            logger.warning("Dropped boxes outside their images: %d (%s).", count, _file_names(self._outside))
         if self._pages:
-            logger.warning(
-                "Files with several pages or frames: %d (%s). The first of each is used.",
-                *(len(self._pages), _name_first(self._pages)),
-            )
+            text = "Files with several pages or frames: %d (%s). The first of each is used."
+            logger.warning(text, len(self._pages), _file_names(self._pages))
 
 
-def _name_first(results: Sequence[ImageResult]) -> str:
-    names = [str(result.image["file_name"]) for result in results[:_MAX_NAMES]]
-    return ", ".join(names) + (", ..." if len(results) > _MAX_NAMES else "")
+def _file_names(results: Sequence[ImageResult]) -> str:
+    return list_first(result.image["file_name"] for result in results)
 
 
 def list_tasks(source: ImageFiles, known: ImageBoxes | None) -> list[ImageTask]:
-    """Number the images as in the annotations, or from 1 in the order of their names.
-
-    Raises:
-        ValueError: if the annotations lack some of the images.
-    """
+    """Number the images as in the annotations, which must have all of them, or from 1 in the order of their names."""
     if known is None:
         return [ImageTask(source.folder / name, name, number) for number, name in enumerate(source.names, start=1)]
     missing = [name for name in source.names if name not in known.image_ids]
     if missing:
         example = next(iter(known.image_ids), None)
-        shown = ", ".join(missing[:_MAX_NAMES]) + (", ..." if len(missing) > _MAX_NAMES else "")
         raise ValueError(
-            f"Expected all images of the source in the annotations, but they lack {len(missing)} of {len(source)}: {shown}. "
-            f"Names in the annotations, such as {example!r}, are relative to the folder of the source. Choose a source that "
-            "matches them, or remove the other images from it."
+            f"Expected all images of the source in the annotations, but they lack {len(missing)} of {len(source)}: "
+            f"{list_first(missing)}. Names in the annotations, such as {example!r}, are relative to the folder of the source. "
+            "Choose a source that matches them, or remove the other images from it."
         )
     tasks = []
     for name in source.names:
@@ -167,13 +136,7 @@ def remove_complete(
     """Remove the images of complete chunks of a stopped run.
 
     An incomplete chunk is estimated again as a whole. Batches do not cross chunks, so the results equal those of an
-    uninterrupted run.
-
-    Returns:
-        The results that are kept, and the chunks without their images.
-
-    Raises:
-        DataError: if an image of the stopped run is not among the tasks.
+    uninterrupted run. Return the results that are kept, and the chunks without their images.
     """
     names = {task.image_id: task.name for chunk in chunks for task in chunk}
     foreign = [image for image, _ in earlier if names.get(image["id"]) != image.get("file_name")]
@@ -191,11 +154,7 @@ def remove_complete(
 
 
 def check_pictures(tasks: Iterable[ImageTask]) -> None:
-    """Check that all images have different names of annotated pictures.
-
-    Raises:
-        ValueError: if two images have the same name.
-    """
+    """Raise ValueError if two images have the same name of their annotated pictures."""
     drawn: dict[str, str] = {}
     for task in tasks:
         other = drawn.setdefault(_picture_name(task), task.name)
@@ -211,11 +170,7 @@ def _picture_name(task: ImageTask) -> str:
 
 
 class ImageWorker:
-    """Estimate poses in images, chunk by chunk.
-
-    Args:
-        settings: of the prediction.
-    """
+    """Estimate poses in images, chunk by chunk."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -257,11 +212,12 @@ class ImageWorker:
             pixels = decode_image(content, task.file, self._reading)
         except ValueError as error:
             return _Loaded(task, error=str(error))
-        if task.bbox is None or task.bbox_scores is None:
-            return _Loaded(task, pixels, has_pages=has_more_pages(content))
-        inside = touching(task.bbox, (pixels.shape[1], pixels.shape[0]))
-        kept = replace(task, bbox=task.bbox[inside], bbox_scores=task.bbox_scores[inside])
-        return _Loaded(kept, pixels, num_outside=int((~inside).sum()), has_pages=has_more_pages(content))
+        num_outside = 0
+        if task.bbox is not None and task.bbox_scores is not None:
+            inside = touching(task.bbox, (pixels.shape[1], pixels.shape[0]))
+            task = replace(task, bbox=task.bbox[inside], bbox_scores=task.bbox_scores[inside])
+            num_outside = int((~inside).sum())
+        return _Loaded(task, pixels, num_outside=num_outside, has_pages=has_more_pages(content))
 
     def _finish(self, painters: ThreadPoolExecutor, loaded: _Loaded, poses: Poses, error: str | None) -> _Drawn:
         """Make the result of an image, and start to draw its picture."""
@@ -270,8 +226,7 @@ class ImageWorker:
         kept = replace(poses, image_ids=np.full(len(poses), task.image_id))
         if (threshold := self._settings.oks_nms_threshold) is not None:
             sigmas = self.estimator.skeleton.sigmas
-            best = oks_nms(kept.keypoints, kept.scores, kept.area, kept.image_ids, sigmas, threshold=threshold)
-            kept = kept[np.sort(best)]
+            kept = kept[np.sort(oks_nms(kept.keypoints, kept.scores, kept.area, kept.image_ids, sigmas, threshold=threshold))]
         draws = error is None and self._settings.painter is not None
         picture = painters.submit(self._draw, task, pixels, kept) if draws else None
         entry = {"id": task.image_id, "file_name": task.name, "width": pixels.shape[1], "height": pixels.shape[0]}

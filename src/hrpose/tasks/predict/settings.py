@@ -24,37 +24,21 @@ _OPTIONS = ("batch_size", "num_threads", "backend", "upright", "bit_depth")  # o
 
 @dataclass(frozen=True)
 class Settings:
-    """The network, and how its poses are processed.
-
-    Attributes:
-        weights: the checkpoint or weight file.
-        device: as for `PoseEstimator`.
-        options: other arguments of `PoseEstimator.from_checkpoint`.
-        parts: nodes with a `_target_` for parts that the weight file lacks: codec, skeleton, model.
-        detector: a node with a `_target_`; None for no detector.
-        painter: draws the poses; None draws nothing.
-        oks_nms_threshold: OKS above which two poses are duplicates; None keeps all.
-        boxes_from_file: whether boxes or annotations come from files. By default such images are not rotated by EXIF.
-        measured_depth: bits that 16-bit images use, for networks that do not state a bit depth; None if there are none.
-        category_id: of the instances in the result file.
-        picture_dir: folder of the annotated pictures.
-        described: settings that the poses depend on, as plain containers.
-        torch_threads: threads of torch in a process; None does not change them.
-    """
+    """The network, and how its poses are processed."""
 
     weights: Path
-    device: str
-    options: dict[str, Any]
-    parts: dict[str, dict[str, Any]]
-    detector: dict[str, Any] | None
-    painter: PosePainter | None
-    oks_nms_threshold: float | None
-    boxes_from_file: bool
-    measured_depth: int | None = None
-    category_id: int = 1
-    picture_dir: Path = Path("pictures")
-    described: Mapping[str, Any] = field(default_factory=dict)
-    torch_threads: int | None = None
+    device: str  # as for `PoseEstimator`
+    options: dict[str, Any]  # other arguments of `PoseEstimator.from_checkpoint`
+    parts: dict[str, dict[str, Any]]  # nodes with a `_target_` for parts that the weight file lacks: codec, skeleton, model
+    detector: dict[str, Any] | None  # a node with a `_target_`
+    painter: PosePainter | None  # draws the poses
+    oks_nms_threshold: float | None  # OKS above which two poses are duplicates; None keeps all
+    boxes_from_file: bool  # boxes or annotations come from files; by default such images are not rotated by EXIF
+    measured_depth: int | None = None  # bits that 16-bit images use, for networks that do not state a bit depth
+    category_id: int = 1  # of the instances in the result file
+    picture_dir: Path = Path("pictures")  # folder of the annotated pictures
+    described: Mapping[str, Any] = field(default_factory=dict)  # settings that the poses depend on, as plain containers
+    torch_threads: int | None = None  # threads of torch in a process; None does not change them
 
     def reading_of(self, estimator: PoseEstimator) -> Reading:
         """Return how images are read: as configured, otherwise as in training."""
@@ -65,8 +49,8 @@ class Settings:
         """Build the detector, on the device of the network unless it has another one."""
         if self.detector is None:
             return None
-        node = self.detector | ({"device": self.device} if self.detector.get("device") == "auto" else {})
-        detector: Detector = build(OmegaConf.create(node))
+        device = {"device": self.device} if self.detector.get("device") == "auto" else {}
+        detector: Detector = build(OmegaConf.create(self.detector | device))
         return detector
 
     def build_estimator(self, detector: Detector | None) -> PoseEstimator:

@@ -35,9 +35,7 @@ def cut_chunks(tasks: Sequence[ImageTask], size: int) -> list[Sequence[ImageTask
 def predict_chunks(settings: Sequence[Settings], chunks: Sequence[Sequence[ImageTask]]) -> Generator[ImageResult, None, None]:
     """Estimate the poses of chunks in one process per settings, and yield the results in the order of the images.
 
-    Raises:
-        ValueError: if a process finds invalid input.
-        RuntimeError: if a process fails otherwise, with its traceback, or is killed.
+    Raise ValueError if a process finds invalid input, and RuntimeError if it fails otherwise, with its traceback, or is killed.
     """
     context = get_context("spawn")  # a forked process cannot use CUDA
     results: Any = context.Queue()
@@ -58,18 +56,13 @@ def predict_chunks(settings: Sequence[Settings], chunks: Sequence[Sequence[Image
 
 
 def settings_of_processes(settings: Settings, num_devices: int) -> list[Settings]:
-    """Return the settings of each process, with its device.
-
-    Raises:
-        ValueError: if the number is not positive, or there are fewer devices.
-    """
+    """Return the settings of each process, with its device."""
     if num_devices < 1:
         raise ValueError(f"Expected `devices` to be at least 1, but got {num_devices}.")
     if num_devices == 1:
         return [settings]
-    kind = settings.device
-    if kind == "auto":
-        kind = "cuda" if torch.cuda.is_available() else "cpu"
+    available = "cuda" if torch.cuda.is_available() else "cpu"
+    kind = available if settings.device == "auto" else settings.device
     if kind not in ("cuda", "cpu"):
         raise ValueError(
             f"Expected `device` to be auto, cuda or cpu for {num_devices} devices, but got {kind!r}. Remove its number."

@@ -1,11 +1,11 @@
-"""The records that the verbs return."""
+"""The poses that `hrpose.predict` returns are read from its files."""
 
 import json
 
 import numpy as np
 
 from hrpose.skeletons import Skeleton
-from hrpose.tasks.results import PredictResult
+from hrpose.tasks.predict import PredictResult
 
 EYES = Skeleton.from_category({"name": "face", "keypoints": ["left_eye", "right_eye"]})
 
