@@ -83,11 +83,11 @@ def fetch(
     if not url.lower().startswith(("http://", "https://")):
         raise DownloadError(f"Expected an address that starts with http:// or https://, but got {url!r}.")
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = _Partial(file.with_name(file.name + ".part"), url)
+    partial = _Partial(file.with_name(file.name + ".part"), url, size, report)
     furthest, failures = partial.num_bytes, 0
     while True:
         try:
-            _transfer(partial, size=size, timeout=timeout, report=report)
+            partial.transfer(timeout)
             break
         except _TransientError as error:
             failures = 0 if partial.num_bytes > furthest else failures + 1
@@ -100,7 +100,7 @@ def fetch(
             wait = min(backoff * 2 ** max(failures - 1, 0), _MAX_WAIT)
             logger.warning("%s: %s; next attempt in %.0f s", url, error, wait)
             time.sleep(wait)
-    _check(partial, size=size, checksum=checksum, report=report)
+    partial.check(checksum)
     partial.finish(file)
     return file
 
@@ -135,19 +135,24 @@ class _Version:
         return self.etag if self.etag and not self.etag.startswith("W/") else self.last_modified
 
 
+@dataclass(frozen=True)
 class _Partial:
     """The bytes downloaded so far, and the version of the remote file that they belong to."""
 
-    def __init__(self, file: Path, url: str) -> None:
-        self.file = file
-        self.url = url
-        self._version_file = file.with_name(file.name + ".json")
+    file: Path
+    url: str
+    size: int | None  # expected number of bytes
+    report: Report
+
+    @property
+    def _version_file(self) -> Path:
+        return self.file.with_name(f"{self.file.name}.json")
 
     @property
     def num_bytes(self) -> int:
         return self.file.stat().st_size if self.file.is_file() else 0
 
-    def version(self) -> _Version | None:
+    def _version(self) -> _Version | None:
         """Return the version that the bytes belong to, or None if it is unknown or has another address."""
         try:
             version = _Version(**json.loads(self._version_file.read_text()))
@@ -155,11 +160,7 @@ class _Partial:
             return None
         return version if version.url == self.url else None
 
-    def begin(self, version: _Version) -> None:
-        self.discard()
-        self._version_file.write_text(dumps(vars(version)))
-
-    def discard(self) -> None:
+    def _discard(self) -> None:
         self.file.unlink(missing_ok=True)
         self._version_file.unlink(missing_ok=True)
 
@@ -167,106 +168,102 @@ class _Partial:
         self.file.replace(file)
         self._version_file.unlink(missing_ok=True)
 
-
-def _transfer(partial: _Partial, *, size: int | None, timeout: float, report: Report) -> None:
-    """Download the missing bytes of ``partial`` in one request."""
-    version = partial.version()
-    if version is None:
-        partial.discard()
-    start = partial.num_bytes
-    if version is not None and start and start == version.total:
-        return
-    headers = {}
-    if version is not None and start:
-        headers = {"Range": f"bytes={start}-"} | ({"If-Range": version.validator} if version.validator else {})
-    try:
-        with urllib.request.urlopen(urllib.request.Request(partial.url, headers=headers), timeout=timeout) as response:
-            if version is not None and response.status == http.client.PARTIAL_CONTENT:
-                _require_same_file(partial, version, response.headers, start)
-            else:
-                version, start = _Version.of(partial.url, response.headers), 0
-                partial.begin(version)
-            _require_size(partial, version, size, start)
-            _receive(response, partial, start, version.total, report)
-    except urllib.error.HTTPError as error:
-        _refused(error, partial, start)
-    except (OSError, http.client.HTTPException) as error:
-        if isinstance(error, OSError) and error.errno in _NO_SPACE:
-            message = f"The disk of {partial.file.parent} is full. Free some space and run the same command to resume."
-            raise DownloadError(message) from error
-        if isinstance(error, OSError) and error.filename is not None:  # a local file, not the network
-            raise
-        raise _TransientError(f"no answer from the server ({getattr(error, 'reason', None) or error})") from error
-
-
-def _receive(response: http.client.HTTPResponse, partial: _Partial, done: int, total: int | None, report: Report) -> None:
-    """Append the body of ``response`` to the ``done`` bytes of ``partial``."""
-    report("download", done, total)
-    with partial.file.open("ab") as stream:
-        while chunk := response.read(_CHUNK_BYTES):
-            stream.write(chunk)
-            done += len(chunk)
-            report("download", done, total)
-    if total is not None and done < total:
-        raise _TransientError(f"the connection was closed after {done:,} of {total:,} bytes")
-
-
-def _require_same_file(partial: _Partial, version: _Version, headers: Mapping[str, str], start: int) -> None:
-    """Discard ``partial`` and raise unless the range that the server sends continues it: some servers ignore If-Range."""
-    content_range = headers.get("Content-Range", "")
-    total = r"\d+" if version.total is None else str(version.total)
-    same_range = re.fullmatch(rf"bytes 0*{start}-\d+/({total}|\*)", content_range) is not None
-    same_etag = headers.get("ETag", version.etag) == version.etag
-    same_date = headers.get("Last-Modified", version.last_modified) == version.last_modified
-    if not (same_range and same_etag and same_date):
-        partial.discard()
-        raise _TransientError(f"the file on the server has changed (range {content_range!r}); restarting from byte 0")
-
-
-def _require_size(partial: _Partial, version: _Version, size: int | None, start: int) -> None:
-    """Raise if the file has the wrong length or does not fit on the disk, before its bytes are downloaded."""
-    if size is not None and version.total not in (None, size):
-        partial.discard()
-        raise DownloadError(
-            f"Expected {size:,} bytes at {partial.url}, but the server offers {version.total:,}. "
-            "Check the address, and whether a proxy sends a web page instead."
-        )
-    total = version.total or size
-    if total is not None:
-        require_space(partial.file.parent, total - start, f"The rest of {partial.url}")
-
-
-def _refused(error: urllib.error.HTTPError, partial: _Partial, start: int) -> None:
-    """Raise a transient or final error for an HTTP error status; return if it means that no byte is missing."""
-    if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and start:
-        if error.headers.get("Content-Range") == f"bytes */{start}":
+    def transfer(self, timeout: float) -> None:
+        """Download the missing bytes in one request."""
+        version = self._version()
+        if version is None:
+            self._discard()
+        start = self.num_bytes
+        if version is not None and start and start == version.total:
             return
-        partial.discard()
-        raise _TransientError(f"the server has no bytes after {start:,}; restarting from byte 0") from error
-    if error.code in _BUSY_STATUS:
-        raise _TransientError(f"the server answered {error.code} {error.reason}") from error
-    message = f"The server answered {error.code} {error.reason} for {partial.url}. Check the address."
-    raise DownloadError(message) from error
+        headers = {}
+        if version is not None and start:
+            headers = {"Range": f"bytes={start}-"} | ({"If-Range": version.validator} if version.validator else {})
+        try:
+            with urllib.request.urlopen(urllib.request.Request(self.url, headers=headers), timeout=timeout) as response:
+                if version is not None and response.status == http.client.PARTIAL_CONTENT:
+                    self._require_same_file(version, response.headers, start)
+                else:
+                    version, start = _Version.of(self.url, response.headers), 0
+                    self._discard()
+                    self._version_file.write_text(dumps(vars(version)))
+                self._require_size(version, start)
+                self._receive(response, start, version.total)
+        except urllib.error.HTTPError as error:
+            self._refused(error, start)
+        except (OSError, http.client.HTTPException) as error:
+            if isinstance(error, OSError) and error.errno in _NO_SPACE:
+                message = f"The disk of {self.file.parent} is full. Free some space and run the same command to resume."
+                raise DownloadError(message) from error
+            if isinstance(error, OSError) and error.filename is not None:  # a local file, not the network
+                raise
+            raise _TransientError(f"no answer from the server ({getattr(error, 'reason', None) or error})") from error
 
+    def _receive(self, response: http.client.HTTPResponse, done: int, total: int | None) -> None:
+        """Append the body of ``response`` to the first ``done`` bytes."""
+        self.report("download", done, total)
+        with self.file.open("ab") as stream:
+            while chunk := response.read(_CHUNK_BYTES):
+                stream.write(chunk)
+                done += len(chunk)
+                self.report("download", done, total)
+        if total is not None and done < total:
+            raise _TransientError(f"the connection was closed after {done:,} of {total:,} bytes")
 
-def _check(partial: _Partial, *, size: int | None, checksum: str | None, report: Report) -> None:
-    """Compare the downloaded bytes with the expected size and digest; discard them and raise if they differ."""
-    num_bytes = partial.num_bytes
-    if size not in (None, num_bytes):
-        partial.discard()
-        raise DownloadError(
-            f"Expected {size:,} bytes from {partial.url}, but got {num_bytes:,}. Run the same command to download them again."
-        )
-    if checksum is None:
-        return
-    algorithm, _, expected = checksum.partition(":")
-    digest = digest_of_file(partial.file, algorithm, report=report)
-    if not digest.startswith(expected.lower()):
-        partial.discard()
-        raise DownloadError(
-            f"Expected {algorithm} {expected} for {partial.url}, but got {digest}. "
-            "Run the same command to download it again, or use another mirror."
-        )
+    def _require_same_file(self, version: _Version, headers: Mapping[str, str], start: int) -> None:
+        """Discard the bytes and raise unless the range that the server sends continues it: some servers ignore If-Range."""
+        content_range = headers.get("Content-Range", "")
+        total = r"\d+" if version.total is None else str(version.total)
+        same_range = re.fullmatch(rf"bytes 0*{start}-\d+/({total}|\*)", content_range) is not None
+        same_etag = headers.get("ETag", version.etag) == version.etag
+        same_date = headers.get("Last-Modified", version.last_modified) == version.last_modified
+        if not (same_range and same_etag and same_date):
+            self._discard()
+            raise _TransientError(f"the file on the server has changed (range {content_range!r}); restarting from byte 0")
+
+    def _require_size(self, version: _Version, start: int) -> None:
+        """Raise if the file has the wrong length or does not fit on the disk, before its bytes are downloaded."""
+        if self.size is not None and version.total not in (None, self.size):
+            self._discard()
+            raise DownloadError(
+                f"Expected {self.size:,} bytes at {self.url}, but the server offers {version.total:,}. "
+                "Check the address, and whether a proxy sends a web page instead."
+            )
+        total = version.total or self.size
+        if total is not None:
+            require_space(self.file.parent, total - start, f"The rest of {self.url}")
+
+    def _refused(self, error: urllib.error.HTTPError, start: int) -> None:
+        """Raise a transient or final error for an HTTP error status; return if it means that no byte is missing."""
+        if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and start:
+            if error.headers.get("Content-Range") == f"bytes */{start}":
+                return
+            self._discard()
+            raise _TransientError(f"the server has no bytes after {start:,}; restarting from byte 0") from error
+        if error.code in _BUSY_STATUS:
+            raise _TransientError(f"the server answered {error.code} {error.reason}") from error
+        message = f"The server answered {error.code} {error.reason} for {self.url}. Check the address."
+        raise DownloadError(message) from error
+
+    def check(self, checksum: str | None) -> None:
+        """Compare the downloaded bytes with the expected size and digest; discard them and raise if they differ."""
+        num_bytes = self.num_bytes
+        if self.size not in (None, num_bytes):
+            self._discard()
+            raise DownloadError(
+                f"Expected {self.size:,} bytes from {self.url}, but got {num_bytes:,}. "
+                "Run the same command to download them again."
+            )
+        if checksum is None:
+            return
+        algorithm, _, expected = checksum.partition(":")
+        digest = digest_of_file(self.file, algorithm, report=self.report)
+        if not digest.startswith(expected.lower()):
+            self._discard()
+            raise DownloadError(
+                f"Expected {algorithm} {expected} for {self.url}, but got {digest}. "
+                "Run the same command to download it again, or use another mirror."
+            )
 
 
 def digest_of_file(file: Path, algorithm: str, *, report: Report = silent) -> str:

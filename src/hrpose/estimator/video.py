@@ -31,19 +31,12 @@ _NOTHING: Boxes = (np.zeros((0, 4)), np.zeros(0))
 
 @dataclass(frozen=True, eq=False)
 class TrackedFrame:
-    """A frame of a video and the instances in it.
+    """A frame of a video and the instances in it."""
 
-    Attributes:
-        image: (H, W, 3) uint8 RGB.
-        index: of the frame, from 0.
-        time: seconds since the first frame.
-        poses: of the instances; `instance_ids` are the same in every frame, `image_ids` are the index.
-    """
-
-    image: NDArray[np.uint8]
-    index: int
-    time: float
-    poses: Poses
+    image: NDArray[np.uint8]  # (H, W, 3) RGB
+    index: int  # from 0
+    time: float  # seconds since the first frame
+    poses: Poses  # of the instances; `instance_ids` are the same in every frame, `image_ids` are the index
 
 
 def track_poses(

@@ -25,19 +25,12 @@ _TRACED_OPSET = 17  # of files that are captured by tracing
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """A module whose computation is captured, with named inputs and outputs.
-
-    Attributes:
-        module: the computation.
-        inputs: an example of each input, with free sizes of at least two.
-        free: for each input, its free dimensions and the names of their sizes; dimensions with the same name have the same size.
-        outputs: the names of the outputs.
-    """
+    """A module whose computation is captured, with named inputs and outputs."""
 
     module: nn.Module
-    inputs: Mapping[str, Tensor]
-    free: Mapping[str, Mapping[int, str]]
-    outputs: Sequence[str]
+    inputs: Mapping[str, Tensor]  # an example of each input, with free sizes of at least two
+    free: Mapping[str, Mapping[int, str]]  # of each input: its free dimensions and names of their sizes; same name, same size
+    outputs: Sequence[str]  # names
 
 
 def write_onnx(

@@ -22,15 +22,10 @@ _APPLE_DOUBLE = "._"  # prefix of files that macOS adds on file systems of other
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Images of one folder or of archives.
+    """Images of one folder or of archives."""
 
-    Attributes:
-        folder: the folder, or the path or pattern of the archives.
-        names: paths relative to it with forward slashes, sorted, as in COCO files.
-    """
-
-    folder: Path
-    names: tuple[str, ...]
+    folder: Path  # the folder, or the path or pattern of the archives
+    names: tuple[str, ...]  # paths relative to it with forward slashes, sorted, as in COCO files
 
     def __len__(self) -> int:
         return len(self.names)

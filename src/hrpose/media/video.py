@@ -27,17 +27,11 @@ _CODEC = "mp4v"  # MPEG-4 part 2, which every build of OpenCV can write
 
 @dataclass(frozen=True, eq=False)
 class VideoFrame:
-    """One frame of a video.
+    """One frame of a video."""
 
-    Attributes:
-        image: (H, W, 3) uint8 RGB.
-        index: from 0.
-        time: seconds since the first frame.
-    """
-
-    image: NDArray[np.uint8]
-    index: int
-    time: float
+    image: NDArray[np.uint8]  # (H, W, 3) RGB
+    index: int  # from 0
+    time: float  # seconds since the first frame
 
 
 class VideoReader:
