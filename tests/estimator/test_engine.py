@@ -94,12 +94,24 @@ def test_an_unsupported_precision_is_refused(precision, message) -> None:
         TorchEngine(RecordingNetwork(), CODEC, EYES, device="cpu", precision=precision)
 
 
+HEADS = {
+    "heatmaps": [torch.nn.Conv2d(8, 2, 1)],
+    "coordinates": [torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(8, 4), torch.nn.Unflatten(1, (2, 2))],
+}
+
+
 @pytest.mark.parametrize(
-    ("backend", "precision"),
-    [("openvino", "32"), ("openvino", "bf16"), pytest.param("onnxruntime", "32", marks=pytest.mark.slow)],
+    ("backend", "precision", "head"),
+    [
+        ("openvino", "32", "heatmaps"),
+        ("openvino", "bf16", "heatmaps"),
+        ("openvino", "32", "coordinates"),
+        ("onnxruntime", "32", "coordinates"),
+        pytest.param("onnxruntime", "32", "heatmaps", marks=pytest.mark.slow),
+    ],
 )
-def test_heatmaps_of_a_backend_equal_those_of_the_network(backend, precision) -> None:
-    net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, stride=4, padding=1), torch.nn.ReLU(), torch.nn.Conv2d(8, 2, 1))
+def test_outputs_of_a_backend_equal_those_of_the_network(backend, precision, head) -> None:
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, stride=4, padding=1), torch.nn.ReLU(), *HEADS[head])
     before = {name: value.clone() for name, value in net.state_dict().items()}
     converted = convert_network(net, (64, 96), backend, precision=precision)
     for count in (1, 3):

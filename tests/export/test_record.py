@@ -48,6 +48,7 @@ SKELETON = make_record(CODECS["dark"]).skeleton.to_dict()
         ("[" * 100_000, "not JSON"),
         (" " * (1 << 21), "2,097,152 characters"),
         (changed(version=2), "its version is 2, not 1"),
+        (changed(bbox_padding=10**400), "too large"),
         (changed(run="rm"), "unknown entries: run"),
         (without("std"), "unknown entries: std"),
         ('{"version": 1, "version": 1}', "an entry twice"),

@@ -9,6 +9,7 @@ import pytest
 import torch
 from tiny_export import CODECS, SKELETON, as_batch, make_crops, make_net, make_record
 
+import hrpose
 from hrpose.data.crops import Normalization
 from hrpose.export import SUFFIX_OF, ExportedPoses, check_choice, find_ties, open_exported, write_export
 from hrpose.inference import estimate_poses, predict_heatmaps
@@ -93,6 +94,11 @@ def test_the_last_step_is_exact_on_large_images(exported):
     poses, heatmaps = expected_poses(CODECS["heatmap"], model.record, images, matrices)
     ties = find_ties(CODECS["heatmap"], heatmaps, matrices)
     assert np.abs(model(images, matrices)[0] - poses.keypoints)[~ties].max() < 0.01
+
+
+@pytest.mark.parametrize(("name", "format"), [("dark", "onnx"), ("heatmap", "openvino")])
+def test_a_file_has_no_path_of_the_source_code(exported, name, format):
+    assert str(Path(hrpose.__file__).parent).encode() not in exported(name, format).runtime.file.read_bytes()
 
 
 def test_no_crops_give_no_poses(exported):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from hrpose.codecs import Codec, is_bottom_up
 from hrpose.data.crops import IMAGENET_MEAN, IMAGENET_STD, ChannelOrder, Normalization
-from hrpose.export import ExportedNetwork, open_exported
 from hrpose.export.capture import Program, to_openvino, write_onnx
+from hrpose.export.onnx import open_onnx
 from hrpose.export.openvino import compile_model
 from hrpose.geometry import Grid
 from hrpose.inference import estimate_poses
@@ -175,38 +175,36 @@ def convert_network(net: nn.Module, input_size: tuple[int, int], backend: str, *
     """Convert a network to another engine on the CPU.
 
     Args:
-        net: images (B, 3, H, W) to heatmaps; it is not changed.
+        net: images (B, 3, H, W) to heatmaps, coordinates or bins; it is not changed.
         input_size: (width, height) of the images; the batch size is dynamic.
         backend: "onnxruntime" or "openvino".
         precision: of the convolutions: "32", or "bf16" for OpenVINO.
 
     Returns:
-        A module from images (B, 3, H, W) float32 to heatmaps float32.
+        A module from images (B, 3, H, W) float32 to the network's outputs, float32.
 
     Raises:
         ModuleNotFoundError: if the backend is not installed.
     """
     own = copy.deepcopy(net).to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
-    program = Program(own, {"images": torch.zeros(2, 3, *input_size[::-1])}, {"images": {0: "batch"}}, ("heatmaps",))
+    program = Program(own, {"images": torch.zeros(2, 3, *input_size[::-1])}, {"images": {0: "batch"}}, ("outputs",))
     if backend == "openvino":
-        return _OpenVinoNetwork(compile_model(to_openvino(program), precision="bf16" if precision == "bf16" else "f32"))
+        return _ConvertedNetwork(compile_model(to_openvino(program), precision="bf16" if precision == "bf16" else "f32"))
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "network.onnx")
         write_onnx(program, file)
-        opened = open_exported(file)
-    assert isinstance(opened, ExportedNetwork)
-    return opened
+        return _ConvertedNetwork(open_onnx(file).compute)
 
 
-class _OpenVinoNetwork(nn.Module):
-    """A compiled OpenVINO model as a module from images to heatmaps."""
+class _ConvertedNetwork(nn.Module):
+    """A network of another engine, which maps [images] to [outputs], as a module from images to outputs."""
 
-    def __init__(self, compiled: Any) -> None:
+    def __init__(self, compute: Callable[[list[Any]], Any]) -> None:
         super().__init__()
-        self._compiled = compiled
+        self._compute = compute
 
     def forward(self, images: Tensor) -> Tensor:
-        return torch.from_numpy(self._compiled([images.contiguous().numpy()])[0].copy())
+        return torch.from_numpy(self._compute([images.contiguous().numpy()])[0].copy())
 
 
 def _choose_backend(backend: str, device: torch.device, precision: Precision, *, bottom_up: bool = False) -> str:

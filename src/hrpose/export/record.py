@@ -86,7 +86,7 @@ class ExportRecord:
         """
         try:
             return _checked(_parsed(text))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError) as error:
             raise ExportedFileError(
                 f"Expected a valid record of hrpose in {place}, but {error} Export the weights again with this version."
             ) from error
