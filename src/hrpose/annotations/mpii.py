@@ -76,11 +76,16 @@ class MpiiAnnotations:
     def __len__(self) -> int:
         return len(self.image_index)
 
+    @property
+    def image_sizes(self) -> NDArray[np.int32]:
+        """Return (I, 2) zeros, because the file does not state the sizes."""
+        return np.zeros((len(self.image_ids), 2), np.int32)
+
     def instances(self) -> InstanceTable:
         """Return all persons, as the official code does (`MPIIDataset._get_db`).
 
         With a padding of 1.25 the boxes give the official crops. `instance_ids` are rows of the file, counted from 0. Areas are
-        those of the boxes. Image sizes are 0, because the file does not state them.
+        those of the boxes.
 
         Warns:
             DataWarning: with the number of persons without center (-1). They are kept, as in the official code, but their crops
@@ -98,7 +103,7 @@ class MpiiAnnotations:
         corner = self.center - self.side[:, None] / 2
         return InstanceTable(
             image_ids=self.image_ids,
-            image_sizes=np.zeros((len(self.image_ids), 2), np.int32),
+            image_sizes=self.image_sizes,
             file_names=self.file_names,
             image_index=self.image_index,
             instance_ids=np.arange(count, dtype=np.int64),

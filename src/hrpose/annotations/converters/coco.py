@@ -7,18 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hrpose.annotations.converters import write
 from hrpose.annotations.converters.source import Source, wrong
 from hrpose.annotations.converters.split import SPLIT_NAMES, split_images
-from hrpose.annotations.converters.write import (
-    NO_VALIDATION,
-    SPLITS,
-    Conversion,
-    Target,
-    free_files,
-    make_command,
-    write_files,
-    write_images,
-)
+from hrpose.annotations.converters.write import Conversion, Target
 from hrpose.errors import DataError
 from hrpose.media.folders import match_files
 
@@ -51,17 +43,17 @@ def divide(source: Source, target: Target) -> Conversion:
         parts, notes = {**train, **parts}, [*notes, how]
     if "train" not in parts:
         raise wrong(source.path, "images to train on", f"only {', '.join(parts)}")
-    notes += [] if "val" in parts else [NO_VALIDATION]
-    parts = {name: parts[name] for name in SPLITS if name in parts}
+    notes += [] if "val" in parts else [write.NO_VALIDATION]
+    parts = {name: parts[name] for name in write.SPLITS if name in parts}
     names = {
         split: [_file_name(row, place, source.path) for place, row in enumerate(content["images"])]
         for split, content in parts.items()
     }
     folder = folder or _find_images(source.folder, names["train"])
-    files = free_files(parts, target.out or source.folder)
+    files = write.free_files(parts, target.out or source.folder)
     archives = _write_images(names, folder, replace(target, out=target.out or source.folder))
-    counts = write_files(parts.items(), files, f"{source.path.name} (format=coco)", notes)
-    command = make_command(files, folder or "<folder of the images>", archives)
+    counts = write.write_files(parts.items(), files, f"{source.path.name} (format=coco)", notes)
+    command = write.make_command(files, folder or "<folder of the images>", archives)
     return Conversion(files=files, images=folder or source.folder, counts=counts, notes=notes, command=command, archives=archives)
 
 
@@ -73,7 +65,7 @@ def _write_images(names: Mapping[str, Sequence[str]], folder: Path | None, targe
         raise DataError("images: archives need the images, but their folder was not found. Give images=<folder>.")
     found = {split: match_files(own, folder)[0] for split, own in names.items()}
     files = {split: [found[split].get(place, name) for place, name in enumerate(own)] for split, own in names.items()}
-    return write_images(files, folder, target)
+    return write.write_images(files, folder, target)
 
 
 def _is_coco(content: Any) -> bool:

@@ -166,8 +166,9 @@ def _images(value: Any, home: Path, file: Path) -> list[Path]:
 def _label_file(image: Path) -> Path:
     """Return the label file of an image: the last folder `images` of its path is replaced by `labels`."""
     parts = list(image.parts)
-    if "images" in parts[:-1]:
-        parts[len(parts) - 2 - parts[-2::-1].index("images")] = "labels"
+    places = [index for index, part in enumerate(parts[:-1]) if part == "images"]
+    if places:
+        parts[places[-1]] = "labels"
     return Path(*parts).with_suffix(".txt")
 
 
