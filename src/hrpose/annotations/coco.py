@@ -28,8 +28,7 @@ from hrpose.skeletons import Skeleton, known_skeleton
 __all__ = ["CocoAnnotations", "forget_annotations", "read_annotations", "read_detections", "read_skeleton"]
 
 _OTHER_FIELD = re.compile(r"\w+_kpts|keypoints_\d+")
-_CacheKey = tuple[str, int, int, str]
-_cache: dict[_CacheKey, CocoAnnotations] = {}
+_cache: dict[tuple[str, int, int, str], CocoAnnotations] = {}  # by path, time, size and options
 
 
 def read_annotations(
@@ -77,17 +76,12 @@ def read_annotations(
     if bbox_from_keypoints is not None and (bbox_from_keypoints is True or not 0 <= bbox_from_keypoints < math.inf):
         raise ValueError(f"Expected `bbox_from_keypoints` to be a margin of at least 0, but got {bbox_from_keypoints}.")
     names = category if category is None or isinstance(category, str) else tuple(category)
-    fields = dict(keypoint_fields) if keypoint_fields else None
     labels = {float(old): int(new) for old, new in (visibility_map or {}).items()}
+    options = names, dict(keypoint_fields or {}) or None, area_from_bbox, labels, bbox_from_keypoints
     stat = path.stat()
-    key = (
-        str(path.resolve()),
-        stat.st_mtime_ns,
-        stat.st_size,
-        repr((names, fields, area_from_bbox, labels, bbox_from_keypoints)),
-    )
+    key = str(path.resolve()), stat.st_mtime_ns, stat.st_size, repr(options)
     if key not in _cache:
-        _cache[key] = _read(path, names, fields, area_from_bbox, labels, bbox_from_keypoints)
+        _cache[key] = _read(path, *options)
         warn_of(check_annotations(_cache[key], LABEL_CHECKS))
         _trim_heap()
     return _cache[key]
