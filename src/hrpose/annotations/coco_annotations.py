@@ -248,13 +248,9 @@ def choose_category(categories: Sequence[Row], name: str | None, file: Path) -> 
 def choose_categories(
     categories: Sequence[Row], wanted: str | Sequence[str] | None, rows: Sequence[Row] | None, file: Path
 ) -> list[Row]:
-    """Return categories with the same keypoints by name.
+    """Return categories with the same keypoints by name: "all" is all with keypoints, None the one with keypoints, or "person".
 
-    Args:
-        categories: of the file.
-        wanted: one or several names; "all" for all categories with keypoints; None for the one with keypoints, or "person".
-        rows: the annotations, to count them in a message; None for a file without annotations.
-        file: of the rows.
+    The message of the error counts the annotations `rows` of each category.
 
     Raises:
         DataError: if a category is missing or ambiguous, or several have different keypoints.

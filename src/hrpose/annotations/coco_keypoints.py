@@ -31,18 +31,11 @@ def pack_keypoints(
     file: Path,
     visibility_map: Mapping[float, int] | None = None,
 ) -> Packed:
-    """Read the keypoints of N rows from `keypoints`, or the first ones from each of several fields.
+    """Read the keypoints of N rows of a category from `keypoints`, or so many first ones from each of several `fields`.
 
     COCO-WholeBody has further fields such as `foot_kpts`, each with a flag such as `foot_valid`; keypoints are unlabelled where
     it is false. With several fields, fractional visibilities are rounded up, as in the evaluation code of these data sets.
-
-    Args:
-        rows: N annotations.
-        iscrowd: (N,).
-        category: of the rows.
-        fields: number of keypoints to read from each field, in their order; None reads `keypoints`.
-        file: of the rows.
-        visibility_map: new value of each visibility that is replaced.
+    `visibility_map` has the new value of each visibility that is replaced.
 
     Returns:
         Keypoints (N, K, 2) in the smallest type that holds them exactly, 0 where unlabelled; visibility (N, K); and whether any
@@ -221,16 +214,10 @@ def read_boxes_or_keypoints(
     margin: float | None,
     file: Path,
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Read boxes; replace missing boxes and boxes without area by the box around the labelled keypoints.
+    """Read the boxes of N rows; boxes around the labelled keypoints replace missing ones and those without area.
 
-    Args:
-        rows: N annotations.
-        keypoints: (N, K, 2) in pixels.
-        visibility: (N, K).
-        image_sizes: (N, 2) width and height of the image of each row; 0 where unknown.
-        margin: added on each side, as a share of the longer side of the box around the keypoints; for a single keypoint, as a
-            share of the longer side of the image. None requires all boxes.
-        file: of the rows.
+    The margin on each side is a share of the longer side of the box around the keypoints; for a single keypoint, of the longer
+    side of the image. None requires all boxes. Keypoints (N, K, 2) and image sizes (N, 2), 0 if unknown, are in pixels.
 
     Returns:
         Boxes x, y, width, height (N, 4), 0 without labelled keypoint, and whether each was read from the file (N,).

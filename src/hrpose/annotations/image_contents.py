@@ -98,15 +98,10 @@ class Contents:
 def open_images(
     names: Sequence[str], stated: NDArray[np.int32], folder: Path, title: str, *, upright: bool, opened: dict[str, Content]
 ) -> Contents:
-    """Open every image once, with a progress bar on a terminal.
+    """Open every image of a folder once, with a progress bar on a terminal.
 
-    Args:
-        names: I file names relative to the folder.
-        stated: (I, 2) width and height in the annotation file.
-        folder: of the images.
-        title: of the progress bar.
-        upright: whether training applies the EXIF orientation.
-        opened: cache of the properties by real path; new ones are added.
+    Sizes (I, 2) are those of the annotation file. New properties are added to `opened`, by real path. Training applies the EXIF
+    orientation if `upright`.
     """
     files = [real_file(folder / name) for name in names]
     home = real_file(folder).rstrip(os.sep) + os.sep

@@ -30,8 +30,7 @@ def is_export(content: Any) -> bool:
 def read(source: Source) -> Labels:
     """Read the tasks; of several annotations of a task the last one that was not cancelled is used.
 
-    Raises:
-        DataError: for the first invalid value, with the id of the task.
+    The first invalid value raises DataError, with the id of the task.
     """
     folder = ImageFolder(source.images or source.folder)
     files, notes = source.json_files(is_export)

@@ -29,11 +29,7 @@ def find_file(source: Source) -> Path | None:
 
 
 def read(source: Source) -> Labels:
-    """Read a data set from its YAML file.
-
-    Raises:
-        DataError: for the first invalid value, with file and line.
-    """
+    """Read a data set from its YAML file; the first invalid value raises DataError, with file and line."""
     file = find_file(source)
     if file is None:
         raise wrong(source.path, "a YAML file of YOLO-pose, with `kpt_shape`", "none")
