@@ -240,11 +240,6 @@ def _list_counts(reasons: Mapping[str, NDArray[np.bool_]]) -> str:
     return ", ".join(f"{np.count_nonzero(rows)} {reason}" for reason, rows in reasons.items() if rows.any())
 
 
-def choose_category(categories: Sequence[Row], name: str | None, file: Path) -> Row:
-    """Return the category with a name, or for None the one that has keypoints; raise DataError if there is none, or several."""
-    return choose_categories(categories, name, None, file)[0]
-
-
 def choose_categories(
     categories: Sequence[Row], wanted: str | Sequence[str] | None, rows: Sequence[Row] | None, file: Path
 ) -> list[Row]:
