@@ -15,6 +15,7 @@ from hrpose.errors import DataError
 from hrpose.media.folders import match_files
 
 _SECTIONS = ("images", "annotations", "categories")
+_KEYS_OF_FIT = {"category": "data.category", "flip_pairs": "skeleton.flip_pairs", "bbox_margin": "data.bbox_from_keypoints"}
 _VIDEO_KEYS = ("video_id", "vid_id")
 
 
@@ -31,7 +32,9 @@ def divide(source: Source, target: Target) -> Conversion:
     Raises:
         DataError: if an entry has no file name or id, an option cannot be used, or an output file exists.
     """
-    _check_options(target)
+    for name, key in _KEYS_OF_FIT.items():
+        if getattr(target, name) is not None:
+            raise DataError(f"Expected no `{name}` for a COCO file, which is only split. Set {key} in `hrpose fit`.")
     if source.path.is_dir():
         parts = {split: _with_folder(content, file, source.path) for split, (file, content) in _files(source).items()}
         folder: Path | None = source.images or source.path
@@ -112,14 +115,6 @@ def _divide(content: Mapping[str, Any], file: Path, target: Target) -> tuple[dic
         annotations = [row for row in content["annotations"] if split_of[str(row["image_id"])] == split]
         parts[split] = {**content, "images": rows, "annotations": annotations}
     return parts, how
-
-
-def _check_options(target: Target) -> None:
-    """Raise DataError for an option that would have no effect."""
-    keys = {"category": "data.category", "flip_pairs": "skeleton.flip_pairs", "bbox_margin": "data.bbox_from_keypoints"}
-    for name, key in keys.items():
-        if getattr(target, name) is not None:
-            raise DataError(f"Expected no `{name}` for a COCO file, which is only split. Set {key} in `hrpose fit`.")
 
 
 def _file_name(row: Any, place: int, file: Path) -> str:
