@@ -212,8 +212,8 @@ def _sizes_unequal(contents: Contents) -> Found:
     sizes, stated = contents.sizes, contents.stated
     known = (sizes > 0).all(axis=1) & (stated > 0).all(axis=1)
     unequal = known & (sizes != stated).any(axis=1) & ~_sizes_swapped(contents)
-    texts = [" x ".join(map(str, size)) for each in (sizes, stated) for size in each[unequal][:1].tolist()]
-    return Found(contents.ids, unequal, {"example": " and not ".join(texts)})
+    first = [" x ".join(map(str, each[unequal][0].tolist())) for each in (sizes, stated)] if unequal.any() else []
+    return Found(contents.ids, unequal, {"example": " and not ".join(first)})
 
 
 def _identical(contents: Contents) -> list[bool]:
