@@ -60,11 +60,11 @@ def write_labels(
         instance = _instance(row, category, where, least, bbox_margin)
         if instance is not None:
             instances.setdefault(str(row["image_id"]), []).append(instance)
-    entries = _section(coco, "images", opened.path)
+    entries = [(row, _name_and_size(row, opened.path)) for row in _section(coco, "images", opened.path)]
     folder = Path(out) if out is not None else opened.folder / to
     files: dict[Path, str] = {}
-    for row in entries:
-        (name, size), poses = _name_and_size(row, opened.path), instances.get(str(row.get("id")), [])
+    for row, (name, size) in entries:
+        poses = instances.get(str(row.get("id")), [])
         if poses and to == "yolo":
             files[folder / "labels" / Path(name).with_suffix(".txt")] = _yolo(poses, category["keypoints"], size)
         elif poses:
