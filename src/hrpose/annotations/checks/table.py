@@ -164,9 +164,7 @@ class Check(Generic[Data]):
 
     Attributes:
         name: of the check.
-        what: see `Finding`; this and the next two may name details of `Found` in braces.
-        consequence: see `Finding`.
-        fix: see `Finding`.
+        what, consequence, fix: see `Finding`; they may name details of `Found` in braces.
         find: finds the rows with the fault, among all rows or those of `Found`.
         min_share: smallest share of faulty rows that is reported.
         severity: see `Finding`.
