@@ -18,19 +18,9 @@ import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from hrpose.annotations import coco_keypoints, coco_rows
 from hrpose.annotations.checks import LABEL_CHECKS, check_annotations, warn_of
 from hrpose.annotations.coco_annotations import CocoAnnotations, choose_categories, find_other_categories, select_objects
-from hrpose.annotations.coco_keypoints import pack_keypoints, read_boxes_or_keypoints, read_num_keypoints
-from hrpose.annotations.coco_rows import (
-    collapse_images,
-    integers,
-    read_areas,
-    read_crowd_index,
-    read_crowds,
-    read_images,
-    read_rows,
-    unify_ids,
-)
 from hrpose.annotations.detections import read_detections
 from hrpose.errors import DataWarning, MissingDataError
 from hrpose.skeletons import Skeleton, known_skeleton
@@ -38,8 +28,7 @@ from hrpose.skeletons import Skeleton, known_skeleton
 __all__ = ["CocoAnnotations", "forget_annotations", "read_annotations", "read_detections", "read_skeleton"]
 
 _OTHER_FIELD = re.compile(r"\w+_kpts|keypoints_\d+")
-_CacheKey = tuple[str, int, int, str]
-_cache: dict[_CacheKey, CocoAnnotations] = {}
+_cache: dict[tuple[str, int, int, str], CocoAnnotations] = {}  # by path, time, size and options
 
 
 def read_annotations(
@@ -87,17 +76,12 @@ def read_annotations(
     if bbox_from_keypoints is not None and (bbox_from_keypoints is True or not 0 <= bbox_from_keypoints < math.inf):
         raise ValueError(f"Expected `bbox_from_keypoints` to be a margin of at least 0, but got {bbox_from_keypoints}.")
     names = category if category is None or isinstance(category, str) else tuple(category)
-    fields = dict(keypoint_fields) if keypoint_fields else None
     labels = {float(old): int(new) for old, new in (visibility_map or {}).items()}
+    options = names, dict(keypoint_fields or {}) or None, area_from_bbox, labels, bbox_from_keypoints
     stat = path.stat()
-    key = (
-        str(path.resolve()),
-        stat.st_mtime_ns,
-        stat.st_size,
-        repr((names, fields, area_from_bbox, labels, bbox_from_keypoints)),
-    )
+    key = str(path.resolve()), stat.st_mtime_ns, stat.st_size, repr(options)
     if key not in _cache:
-        _cache[key] = _read(path, names, fields, area_from_bbox, labels, bbox_from_keypoints)
+        _cache[key] = _read(path, *options)
         warn_of(check_annotations(_cache[key], LABEL_CHECKS))
         _trim_heap()
     return _cache[key]
@@ -165,28 +149,28 @@ def _read(
     labels: Mapping[float, int],
     margin: float | None,
 ) -> CocoAnnotations:
-    sections = read_rows(file, list(fields) if fields else ["keypoints"])
-    content, notes = unify_ids({**sections, "images": collapse_images(sections["images"], file)}, file)
+    sections = coco_rows.read_rows(file, list(fields) if fields else ["keypoints"])
+    content, notes = coco_rows.unify_ids({**sections, "images": coco_rows.collapse_images(sections["images"], file)}, file)
     if notes:
         warnings.warn(f"{file}: {'; '.join(notes)}.", DataWarning, stacklevel=3)
     chosen = choose_categories(content["categories"], category, content["annotations"], file)
     own_ids = tuple(entry["id"] for entry in chosen)
-    image_ids, image_sizes, file_names = read_images(content["images"], file)
+    image_ids, image_sizes, file_names = coco_rows.read_images(content["images"], file)
     rows, image_index = select_objects(content["annotations"], chosen, content["categories"], image_ids, file)
-    iscrowd = read_crowds(rows, file)
-    keypoints, visibility, has_keypoints = pack_keypoints(rows, iscrowd, chosen[0], fields, file, labels)
-    bbox, has_bbox = read_boxes_or_keypoints(rows, keypoints, visibility, image_sizes[image_index], margin, file)
-    area, has_area = read_areas(rows, bbox, box_share, file)
+    iscrowd = coco_rows.read_crowds(rows, file)
+    keypoints, visibility, has_keypoints = coco_keypoints.pack_keypoints(rows, iscrowd, chosen[0], fields, file, labels)
+    bbox, has_bbox = coco_keypoints.read_boxes_or_keypoints(rows, keypoints, visibility, image_sizes[image_index], margin, file)
+    area, has_area = coco_rows.read_areas(rows, bbox, box_share, file)
     return CocoAnnotations(
         file=file,
         category={**chosen[0], "name": ", ".join(str(entry.get("name")) for entry in chosen)} if chosen[1:] else chosen[0],
-        own_category_ids=tuple(integers(chosen, "id", "category", file).tolist()),
-        category_ids=tuple(integers(content["categories"], "id", "category", file).tolist()),
+        own_category_ids=tuple(coco_rows.integers(chosen, "id", "category", file).tolist()),
+        category_ids=tuple(coco_rows.integers(content["categories"], "id", "category", file).tolist()),
         image_ids=image_ids,
         image_sizes=image_sizes,
         file_names=file_names,
         image_index=image_index,
-        instance_ids=integers(rows, "id", "annotation", file),
+        instance_ids=coco_rows.integers(rows, "id", "annotation", file),
         bbox=bbox,
         has_bbox=has_bbox,
         area=area,
@@ -196,8 +180,8 @@ def _read(
         keypoints=keypoints,
         visibility=visibility,
         has_keypoints=has_keypoints,
-        num_keypoints=read_num_keypoints(rows, visibility, file, follow=fields is None),
+        num_keypoints=coco_keypoints.read_num_keypoints(rows, visibility, file, follow=fields is None),
         other_categories=find_other_categories(content, own_ids) if category is None else {},
-        crowd_index=read_crowd_index(content["images"], file),
+        crowd_index=coco_rows.read_crowd_index(content["images"], file),
         other_fields=tuple(sorted({key for row in rows[:100] for key in row if _OTHER_FIELD.fullmatch(key)} - {*(fields or {})})),
     )

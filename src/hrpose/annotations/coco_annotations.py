@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import array
 import warnings
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,10 +102,9 @@ class CocoAnnotations:
             DataError: if the keypoints have no names, the number of names is not K, or an entry of the category is invalid.
         """
         num_keypoints, title = self.visibility.shape[1], self.category.get("name")
-        given: dict[str, Any] = {} if sigmas is None else {"sigmas": sigmas}
-        given |= {} if flip_pairs is None else {"flip_pairs": flip_pairs, "flip_idx": None}
-        given |= {} if names is None else {"keypoints": list(names)}
-        category = {**self.category, **given}
+        given = {"keypoints": None if names is None else list(names), "sigmas": sigmas, "flip_pairs": flip_pairs}
+        category = {**self.category, **{key: value for key, value in given.items() if value is not None}}
+        category |= {} if flip_pairs is None else {"flip_idx": None}
         found = len(read_keypoint_names(category))
         if found != num_keypoints:
             where = "`skeleton.names`" if names is not None else f"category {title!r}"
@@ -240,21 +238,12 @@ def _list_counts(reasons: Mapping[str, NDArray[np.bool_]]) -> str:
     return ", ".join(f"{np.count_nonzero(rows)} {reason}" for reason, rows in reasons.items() if rows.any())
 
 
-def choose_category(categories: Sequence[Row], name: str | None, file: Path) -> Row:
-    """Return the category with a name, or for None the one that has keypoints; raise DataError if there is none, or several."""
-    return choose_categories(categories, name, None, file)[0]
-
-
 def choose_categories(
     categories: Sequence[Row], wanted: str | Sequence[str] | None, rows: Sequence[Row] | None, file: Path
 ) -> list[Row]:
-    """Return categories with the same keypoints by name.
+    """Return categories with the same keypoints by name: "all" is all with keypoints, None the one with keypoints, or "person".
 
-    Args:
-        categories: of the file.
-        wanted: one or several names; "all" for all categories with keypoints; None for the one with keypoints, or "person".
-        rows: the annotations, to count them in a message; None for a file without annotations.
-        file: of the rows.
+    The message of the error counts the annotations `rows` of each category.
 
     Raises:
         DataError: if a category is missing or ambiguous, or several have different keypoints.
@@ -296,12 +285,10 @@ def select_objects(
     """
     ids = integers(rows, "id", "annotation", file)
     check_unique(ids, "annotation", file)
-    links = {
-        "image_id": ("images", {image_id: index for index, image_id in enumerate(image_ids.tolist())}),
-        "category_id": ("categories", {entry["id"]: index for index, entry in enumerate(categories)}),
-    }
+    sections = {"image_id": ("images", image_ids.tolist()), "category_id": ("categories", [entry["id"] for entry in categories])}
     places = {}
-    for key, (section, index_of) in links.items():
+    for key, (section, known) in sections.items():
+        index_of = {own: index for index, own in enumerate(known)}
         values = integers(rows, key, "annotation", file).tolist()
         places[key] = np.array([index_of.get(value, -1) for value in values], np.int32)
         for place in np.flatnonzero(places[key] < 0)[:1]:
@@ -330,17 +317,16 @@ def _list_categories(categories: Sequence[Row], rows: Sequence[Row] | None) -> s
     """List the categories with their numbers of keypoints and instances, and the argument that selects each."""
     if not categories:
         return "`categories` is empty. Add an entry with `id`, `name` and `keypoints`."
-    counts: Counter[Any] = Counter()
-    lengths: dict[Any, int] = {}
+    lengths: dict[Any, list[int]] = {}  # of the keypoints of annotations, by category
     for row in rows or ():
         values, owner = row.get("keypoints"), row.get("category_id")
         if isinstance(values, list | array.array) and len(values) and isinstance(owner, int):
-            counts[owner] += 1
-            lengths[owner] = max(lengths.get(owner, 0), len(values) // 3)
+            lengths.setdefault(owner, []).append(len(values) // 3)
     lines = ["Its categories, each with the argument that selects it in fit and test (elsewhere `category`):"]
     for entry in categories[:_MOST_LISTED]:
-        number = len(entry.get("keypoints") or ()) or lengths.get(entry["id"], 0)
-        instances = "" if rows is None else f", {counts[entry['id']]} instances with keypoints"
+        own = lengths.get(entry["id"], [])
+        number = len(entry.get("keypoints") or ()) or max(own, default=0)
+        instances = "" if rows is None else f", {len(own)} instances with keypoints"
         lines.append(f"  {entry.get('name')!r}: {number} keypoints{instances}: {_argument(entry.get('name'))}")
     if len(categories) > _MOST_LISTED:
         lines.append(f"  ... and {len(categories) - _MOST_LISTED} more")
@@ -348,7 +334,7 @@ def _list_categories(categories: Sequence[Row], rows: Sequence[Row] | None) -> s
         lines.append("  all categories with keypoints as one: data.category=all")
     if rows is not None and not rows:
         lines.append("The file has no annotations.")
-    elif rows is not None and not counts:
+    elif rows is not None and not lengths:
         lines.append("No annotation has keypoints: export one skeleton with several keypoints instead of single points.")
     return "\n".join(lines)
 

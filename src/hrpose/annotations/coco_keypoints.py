@@ -17,7 +17,6 @@ from hrpose.errors import DataError, DataWarning
 
 logger = logging.getLogger(__name__)
 
-_PLACEHOLDER = [0, 0, 0, 0]
 _MOST_LISTED = 4  # values in a message
 
 # keypoints, visibility, whether there is any
@@ -32,18 +31,11 @@ def pack_keypoints(
     file: Path,
     visibility_map: Mapping[float, int] | None = None,
 ) -> Packed:
-    """Read the keypoints of N rows from `keypoints`, or the first ones from each of several fields.
+    """Read the keypoints of N rows of a category from `keypoints`, or so many first ones from each of several `fields`.
 
     COCO-WholeBody has further fields such as `foot_kpts`, each with a flag such as `foot_valid`; keypoints are unlabelled where
     it is false. With several fields, fractional visibilities are rounded up, as in the evaluation code of these data sets.
-
-    Args:
-        rows: N annotations.
-        iscrowd: (N,).
-        category: of the rows.
-        fields: number of keypoints to read from each field, in their order; None reads `keypoints`.
-        file: of the rows.
-        visibility_map: new value of each visibility that is replaced.
+    `visibility_map` has the new value of each visibility that is replaced.
 
     Returns:
         Keypoints (N, K, 2) in the smallest type that holds them exactly, 0 where unlabelled; visibility (N, K); and whether any
@@ -166,7 +158,8 @@ def _numbers(row: Row, field: str, width: int, file: Path, *, exact: bool) -> An
 def _split_keypoints(triplets: NDArray[np.float64], rows: Sequence[Row], file: Path) -> Packed:
     labels = triplets[..., 2]
     if not (np.abs(triplets) <= LARGEST).all():
-        _clear_unlabelled(triplets)
+        nowhere = ~(np.abs(triplets[..., :2]) <= LARGEST).all(axis=2)
+        triplets[nowhere & ((labels == 0) | np.isnan(triplets).all(axis=2))] = 0  # unlabelled
         for place, k in np.argwhere(~(np.abs(triplets) <= LARGEST).all(axis=2))[:1]:
             raise DataError(
                 f"{file}: expected labelled keypoints to be finite and at most {LARGEST:g}, but got x, y, visibility = "
@@ -185,13 +178,6 @@ def _split_keypoints(triplets: NDArray[np.float64], rows: Sequence[Row], file: P
     has_keypoints = triplets.max(axis=(1, 2), initial=-np.inf) != 0
     points = np.where(labels[..., None] > 0, triplets[..., :2], 0.0)
     return _smallest(points), labels.astype(np.uint8), has_keypoints
-
-
-def _clear_unlabelled(triplets: NDArray[np.float64]) -> None:
-    """Set unlabelled keypoints with invalid coordinates to 0."""
-    nowhere = ~(np.abs(triplets[..., :2]) <= LARGEST).all(axis=2)
-    missing = nowhere & ((triplets[..., 2] == 0) | np.isnan(triplets).all(axis=2))
-    triplets[missing] = 0
 
 
 def _wrong_visibility(labels: NDArray[np.float64], outside: NDArray[np.bool_], rows: Sequence[Row], file: Path) -> DataError:
@@ -228,16 +214,10 @@ def read_boxes_or_keypoints(
     margin: float | None,
     file: Path,
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Read boxes; replace missing boxes and boxes without area by the box around the labelled keypoints.
+    """Read the boxes of N rows; boxes around the labelled keypoints replace missing ones and those without area.
 
-    Args:
-        rows: N annotations.
-        keypoints: (N, K, 2) in pixels.
-        visibility: (N, K).
-        image_sizes: (N, 2) width and height of the image of each row; 0 where unknown.
-        margin: added on each side, as a share of the longer side of the box around the keypoints; for a single keypoint, as a
-            share of the longer side of the image. None requires all boxes.
-        file: of the rows.
+    The margin on each side is a share of the longer side of the box around the keypoints; for a single keypoint, of the longer
+    side of the image. None requires all boxes. Keypoints (N, K, 2) and image sizes (N, 2), 0 if unknown, are in pixels.
 
     Returns:
         Boxes x, y, width, height (N, 4), 0 without labelled keypoint, and whether each was read from the file (N,).
@@ -247,19 +227,24 @@ def read_boxes_or_keypoints(
     """
     if margin is None:
         return read_boxes(rows, "annotation", file), np.ones(len(rows), bool)
-    lacking = np.array([not row.get("bbox") for row in rows], bool)
-    complete = [{**row, "bbox": _PLACEHOLDER} if lacks else row for row, lacks in zip(rows, lacking, strict=True)]
-    boxes = read_boxes(complete, "annotation", file)
+    placed = [row if row.get("bbox") else {**row, "bbox": [0, 0, 0, 0]} for row in rows]
+    boxes, own = read_boxes(placed, "annotation", file), np.ones(len(rows), bool)
     labelled = visibility > 0
     taken = np.flatnonzero((boxes[:, 2:] == 0).any(axis=1) & labelled.any(axis=1))
     if len(taken):
-        boxes[taken] = _around(keypoints[taken], labelled[taken], image_sizes[taken], margin, taken, rows, file)
+        ids = [rows[place]["id"] for place in taken.tolist()]
+        boxes[taken] = _around(keypoints[taken], labelled[taken], image_sizes[taken], margin, ids, file)
+        own[taken] = False
         logger.info(
             "%s: %d of %d annotations get a box around their keypoints, with a margin of %g", file, len(taken), len(rows), margin
         )
-    own = np.ones(len(rows), bool)
-    own[taken] = False
     return boxes, own
+
+
+def extent(points: NDArray[Any], labelled: NDArray[np.bool_]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the low and the high corner, (N, 2) each, of the smallest box around labelled points (N, K, 2)."""
+    low = np.where(labelled[..., None], points, np.inf).min(axis=1, initial=np.inf)
+    return low, np.where(labelled[..., None], points, -np.inf).max(axis=1, initial=-np.inf)
 
 
 def _around(
@@ -267,22 +252,19 @@ def _around(
     labelled: NDArray[np.bool_],
     image_sizes: NDArray[np.int32],
     margin: float,
-    places: NDArray[np.intp],
-    rows: Sequence[Row],
+    ids: Sequence[Any],
     file: Path,
 ) -> NDArray[np.float64]:
     """Return the boxes (M, 4) around labelled keypoints, with their margin."""
-    points = keypoints.astype(np.float64)
-    low = np.where(labelled[..., None], points, np.inf).min(axis=1)
-    high = np.where(labelled[..., None], points, -np.inf).max(axis=1)
+    low, high = extent(keypoints.astype(np.float64), labelled)
     longer = (high - low).max(axis=1)
     single = longer == 0
     unknown = np.flatnonzero(single & (image_sizes == 0).any(axis=1))
     if len(unknown):
-        ids = list_first([rows[place]["id"] for place in places[unknown].tolist()])
+        lacking = list_first([ids[one] for one in unknown.tolist()])
         raise DataError(
             f"{file}: expected `width` and `height` of images in which an instance has a single keypoint and no box, because the "
-            f"margin depends on them, but {len(unknown)} have none (annotation ids {ids}). Add them, or the boxes."
+            f"margin depends on them, but {len(unknown)} have none (annotation ids {lacking}). Add them, or the boxes."
         )
     pad = margin * np.where(single, image_sizes.max(axis=1), longer)[:, None]
     return np.concatenate([low - pad, high - low + 2 * pad], axis=1)

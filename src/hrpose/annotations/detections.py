@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hrpose.annotations.coco_annotations import CocoAnnotations, choose_category
+from hrpose.annotations.coco_annotations import CocoAnnotations, choose_categories
 from hrpose.annotations.coco_rows import (
     Row,
     check_rows,
@@ -182,7 +182,7 @@ def read_image_boxes(annotations: str | Path | None, boxes: str | Path | None, *
     image_ids = _read_image_ids(named, file)
     categories = named.get("categories") or [_PERSON]
     check_rows(categories, "categories", file)
-    category = choose_category(categories, None, file)
+    (category,) = choose_categories(categories, None, None, file)
     if found is None or boxes is None:
         return ImageBoxes(image_ids, int(category["id"]), None)
     grouped = _read_boxes(found, Path(boxes), category, set(image_ids.values()), min_score)

@@ -10,36 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-import numpy as np
-
-from hrpose.annotations.checks import (
-    BOX_CHECKS,
-    CHECKS,
-    KEYPOINT_CHECKS,
-    REFUSED_ROW_CHECKS,
-    ROW_CHECKS,
-    SHAPE_CHECKS,
-    SKELETON_CHECKS,
-    SPLIT_CHECKS,
-    Described,
-    Finding,
-    Inspected,
-    Pair,
-    RawFile,
-    Shapes,
-    check_annotations,
-    run_checks,
-)
+from hrpose.annotations import checks, image_contents
+from hrpose.annotations.checks import Finding, Inspected, RawFile, run_checks
 from hrpose.annotations.coco_annotations import CocoAnnotations
-from hrpose.annotations.image_contents import (
-    FOLDER_CHECKS,
-    Content,
-    Contents,
-    Folder,
-    check_contents,
-    check_shared_contents,
-    open_images,
-)
 from hrpose.annotations.images import complete_images
 from hrpose.annotations.mpii import MpiiAnnotations
 from hrpose.annotations.reader import InstanceFiles, is_mpii
@@ -79,11 +52,11 @@ def read_split(name: SplitName, file: Path, images: Path | None, files: Instance
         raw = None
         with suppress(DataError):  # `files.read` below raises it again
             raw = None if is_mpii(file) else RawFile.read(file, files.keypoint_fields)
-            findings += [] if raw is None else run_checks(raw, ROW_CHECKS, file)
+            findings += [] if raw is None else run_checks(raw, checks.ROW_CHECKS, file)
         with _refused("file-refused", file, findings):
             annotations = files.read(file)
         if raw is not None and any(finding.check == "file-refused" for finding in findings):
-            findings += run_checks(raw, REFUSED_ROW_CHECKS, file)
+            findings += run_checks(raw, checks.REFUSED_ROW_CHECKS, file)
         if isinstance(annotations, CocoAnnotations):
             if images is not None:
                 folder, images = images, None  # rejected names may lead out of the folder: no image is opened
@@ -113,46 +86,41 @@ def examine_labels(
     annotations = split.annotations
     if not isinstance(annotations, CocoAnnotations):
         return []
-    inspected = Inspected(annotations, skeleton if _fits(skeleton, annotations) else None)
-    described = Described(annotations.category, annotations.visibility.shape[1], skeleton)
+    num_keypoints = annotations.visibility.shape[1]
+    fits = skeleton is not None and skeleton.num_keypoints == num_keypoints
+    inspected = Inspected(annotations, skeleton if fits else None)
+    described = checks.Described(annotations.category, num_keypoints, skeleton)
     return [
-        *run_checks(described, SKELETON_CHECKS, split.file),
-        *check_annotations(annotations, CHECKS),
-        *run_checks(inspected, KEYPOINT_CHECKS, split.file),
-        *run_checks(inspected, BOX_CHECKS, split.file),
-        *run_checks(Shapes(inspected, input_size, sizes), SHAPE_CHECKS, split.file),
+        *run_checks(described, checks.SKELETON_CHECKS, split.file),
+        *checks.check_annotations(annotations, checks.CHECKS),
+        *run_checks(inspected, checks.KEYPOINT_CHECKS, split.file),
+        *run_checks(inspected, checks.BOX_CHECKS, split.file),
+        *run_checks(checks.Shapes(inspected, input_size, sizes), checks.SHAPE_CHECKS, split.file),
     ]
 
 
 def examine_images(splits: Sequence[Split], reading: Reading, *, orientation_matters: bool, open_files: bool) -> list[Finding]:
     """Run the checks of the image folders, and of every image if files are opened; see `images.check_images` for the options."""
     findings: list[Finding] = []
+    read = [(one, one.annotations, one.images) for one in splits if one.annotations is not None and one.images is not None]
     known: dict[str, set[str]] = {}
-    read = [split for split in splits if split.annotations is not None and split.images is not None]
-    for split in read:
-        known.setdefault(os.path.realpath(split.images or ""), set()).update(_file_names(split))
-    opened: dict[SplitName, Contents] = {}
-    by_file: dict[str, Content] = {}
-    for split in read:
-        assert split.annotations is not None
-        assert split.images is not None
-        names = _file_names(split)
-        folder = Folder(split.images, names, frozenset(known[os.path.realpath(split.images)]))
+    for _, content, images in read:
+        known.setdefault(os.path.realpath(images), set()).update(content.file_names.tolist())
+    opened: dict[SplitName, image_contents.Contents] = {}
+    by_file: dict[str, image_contents.Content] = {}
+    for split, content, images in read:
+        names = content.file_names.tolist()
+        folder = image_contents.Folder(images, names, frozenset(known[os.path.realpath(images)]))
         # the images of a rejected annotation file are unknown, so images without entry cannot be found
-        checks = FOLDER_CHECKS if len(read) == len(splits) else FOLDER_CHECKS[:1]
-        findings += run_checks(folder, checks, split.images)
+        is_complete = len(read) == len(splits)
+        findings += run_checks(folder, image_contents.FOLDER_CHECKS[: None if is_complete else 1], images)
         if open_files:
-            stated = (
-                split.annotations.image_sizes
-                if isinstance(split.annotations, CocoAnnotations)
-                else np.zeros((len(names), 2), np.int32)
-            )
-            title = f"Opening images of {split.name}"
-            contents = open_images(names, stated, split.images, title, upright=reading.upright, opened=by_file)
+            title, sizes = f"Opening images of {split.name}", content.image_sizes
+            contents = image_contents.open_images(names, sizes, images, title, upright=reading.upright, opened=by_file)
             opened[split.name] = contents
-            findings += check_contents(contents, split.images, reading, orientation_matters=orientation_matters)
+            findings += image_contents.check_contents(contents, images, reading, orientation_matters=orientation_matters)
     if len(opened) == 2:
-        findings += check_shared_contents(opened["train"], opened["val"], read[1].file)
+        findings += image_contents.check_shared_contents(opened["train"], opened["val"], read[1][0].file)
     return findings
 
 
@@ -166,23 +134,15 @@ def examine_pair(train: Split, val: Split, files: InstanceFiles) -> list[Finding
     findings: list[Finding] = []
     with _noticed(val.file, findings), _refused("keypoints-unlike", val.file, findings):
         files.check_alike(train.file, val.file)
-    pair = Pair(Inspected(one), Inspected(other), (train.images or Path(), val.images or Path()))
-    checks = SPLIT_CHECKS if train.images and val.images else SPLIT_CHECKS[1:]  # the first compares paths
-    return findings + run_checks(pair, checks, val.file)
+    pair = checks.Pair(Inspected(one), Inspected(other), (train.images or Path(), val.images or Path()))
+    compares_paths = bool(train.images and val.images)  # which only the first check does
+    return findings + run_checks(pair, checks.SPLIT_CHECKS[0 if compares_paths else 1 :], val.file)
 
 
 def sort_findings(findings: Sequence[Finding]) -> list[Finding]:
     """Sort findings by severity, errors first, and keep the order within a severity."""
     order = ("error", "warning", "note")
     return sorted(findings, key=lambda finding: order.index(finding.severity))
-
-
-def _fits(skeleton: Skeleton | None, annotations: CocoAnnotations) -> bool:
-    return skeleton is not None and skeleton.num_keypoints == annotations.visibility.shape[1]
-
-
-def _file_names(split: Split) -> list[str]:
-    return [] if split.annotations is None else split.annotations.file_names.tolist()
 
 
 @contextmanager

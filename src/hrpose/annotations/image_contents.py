@@ -98,15 +98,10 @@ class Contents:
 def open_images(
     names: Sequence[str], stated: NDArray[np.int32], folder: Path, title: str, *, upright: bool, opened: dict[str, Content]
 ) -> Contents:
-    """Open every image once, with a progress bar on a terminal.
+    """Open every image of a folder once, with a progress bar on a terminal.
 
-    Args:
-        names: I file names relative to the folder.
-        stated: (I, 2) width and height in the annotation file.
-        folder: of the images.
-        title: of the progress bar.
-        upright: whether training applies the EXIF orientation.
-        opened: cache of the properties by real path; new ones are added.
+    Sizes (I, 2) are those of the annotation file. New properties are added to `opened`, by real path. Training applies the EXIF
+    orientation if `upright`.
     """
     files = [real_file(folder / name) for name in names]
     home = real_file(folder).rstrip(os.sep) + os.sep
@@ -217,8 +212,8 @@ def _sizes_unequal(contents: Contents) -> Found:
     sizes, stated = contents.sizes, contents.stated
     known = (sizes > 0).all(axis=1) & (stated > 0).all(axis=1)
     unequal = known & (sizes != stated).any(axis=1) & ~_sizes_swapped(contents)
-    texts = [" x ".join(map(str, size)) for each in (sizes, stated) for size in each[unequal][:1].tolist()]
-    return Found(contents.ids, unequal, {"example": " and not ".join(texts)})
+    first = [" x ".join(map(str, each[unequal][0].tolist())) for each in (sizes, stated)] if unequal.any() else []
+    return Found(contents.ids, unequal, {"example": " and not ".join(first)})
 
 
 def _identical(contents: Contents) -> list[bool]:

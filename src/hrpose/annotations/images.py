@@ -187,19 +187,17 @@ def complete_images(annotations: CocoAnnotations, folder: Path, *, upright: bool
     for kind, indices in kinds.items():
         examples = list_first([f"{names[index]!r} is {changed[index]!r}" for index in indices], 2)
         notes.append(f"{len(indices)} of {len(names)} file names {kind} ({examples}); the existing files are used")
-    for index, name in changed.items():
-        names[index] = name
+    names = [changed.get(index, name) for index, name in enumerate(names)]
     for image_id, name in zip(annotations.image_ids.tolist(), names, strict=True):
         check_file_name(name, f"image {image_id} of {annotations.file}")
     sizes = annotations.image_sizes
     unknown = np.flatnonzero((sizes == 0).all(axis=1)).tolist()
     if unknown:
         check_images_exist([names[index] for index in unknown if index in places], folder)
-        files = {index: folder / names[index] for index in unknown}
         sizes = sizes.copy()
-        for index, file in files.items():
-            if is_image_file(file):
-                sizes[index] = read_size(file, upright=upright)
+        for index in unknown:
+            if is_image_file(folder / names[index]):
+                sizes[index] = read_size(folder / names[index], upright=upright)
         notes.append(f"{len(unknown)} of {len(names)} images have no `width` and `height`; they are read from the image files")
     if notes:
         warnings.warn(f"{annotations.file}: {'; '.join(notes)}.", DataWarning, stacklevel=4)

@@ -76,11 +76,16 @@ class MpiiAnnotations:
     def __len__(self) -> int:
         return len(self.image_index)
 
+    @property
+    def image_sizes(self) -> NDArray[np.int32]:
+        """Return (I, 2) zeros, because the file does not state the sizes."""
+        return np.zeros((len(self.image_ids), 2), np.int32)
+
     def instances(self) -> InstanceTable:
         """Return all persons, as the official code does (`MPIIDataset._get_db`).
 
         With a padding of 1.25 the boxes give the official crops. `instance_ids` are rows of the file, counted from 0. Areas are
-        those of the boxes. Image sizes are 0, because the file does not state them.
+        those of the boxes.
 
         Warns:
             DataWarning: with the number of persons without center (-1). They are kept, as in the official code, but their crops
@@ -98,7 +103,7 @@ class MpiiAnnotations:
         corner = self.center - self.side[:, None] / 2
         return InstanceTable(
             image_ids=self.image_ids,
-            image_sizes=np.zeros((len(self.image_ids), 2), np.int32),
+            image_sizes=self.image_sizes,
             file_names=self.file_names,
             image_index=self.image_index,
             instance_ids=np.arange(count, dtype=np.int64),
@@ -154,17 +159,20 @@ def read_mpii(file: str | Path) -> MpiiAnnotations:
         )
     names = [_image(row, place, path) for place, row in enumerate(rows)]
     index_of = {name: index for index, name in enumerate(dict.fromkeys(names))}
-    keypoints, labelled = _read_keypoints(rows, path)
-    center, side = _read_boxes(rows, path)
+    for place, row in enumerate(rows):
+        _check_row(row, place, path)
+    center, scale, keypoints = (np.array([row[key] for row in rows], np.float64) for key in ("center", "scale", "joints"))
+    given = center[:, 0] != _NONE
+    center[:, 1] += np.where(given, _SHIFT * scale, 0.0)
     return MpiiAnnotations(
         file=path,
         image_ids=np.arange(len(index_of), dtype=np.int64),
         file_names=PackedStrings(index_of),
         image_index=np.array([index_of[name] for name in names], np.int32),
-        center=center,
-        side=side,
-        keypoints=keypoints,
-        labelled=labelled,
+        center=center - 1,
+        side=np.where(given, PIXEL_STD * scale, PIXEL_STD * scale / _PADDING),
+        keypoints=keypoints - 1,
+        labelled=np.array([row["joints_vis"] for row in rows], np.float64) > 0,
     )
 
 
@@ -198,32 +206,25 @@ def _image(row: Row, place: int, file: Path) -> str:
     return name
 
 
-def _read_boxes(rows: Sequence[Row], file: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return centers (N, 2) and sides (N,) of the boxes in pixels counted from 0."""
-    for place, row in enumerate(rows):
-        center, scale = row.get("center"), row.get("scale")
-        if not _are_numbers(center, 2):
-            raise _fault(file, place, "center", "two finite numbers x, y in pixels", row)
-        if not _are_numbers([scale], 1) or (scale <= 0 and center[0] != _NONE):  # type: ignore[operator,index]
-            raise _fault(file, place, "scale", f"a positive number, the height of the person / {PIXEL_STD:.0f}", row)
-    center = np.array([row["center"] for row in rows], np.float64)
-    scale = np.array([row["scale"] for row in rows], np.float64)
-    given = center[:, 0] != _NONE
-    center[:, 1] += np.where(given, _SHIFT * scale, 0.0)
-    return center - 1, np.where(given, PIXEL_STD * scale, PIXEL_STD * scale / _PADDING)
-
-
-def _read_keypoints(rows: Sequence[Row], file: Path) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return keypoints (N, 16, 2) in pixels counted from 0, and whether they are labelled (N, 16)."""
+def _check_row(row: Row, place: int, file: Path) -> None:
+    """Raise DataError for the first value of a person that has another form."""
     number = MPII.num_keypoints
-    for place, row in enumerate(rows):
-        points, labels = row.get("joints"), row.get("joints_vis") or []
-        if not isinstance(points, list) or len(points) != number or not all(_are_numbers(p, 2) for p in points):
-            raise _fault(file, place, "joints", f"{number} pairs of finite numbers x, y in pixels", row)
-        if not _are_numbers(labels, number) or any(label not in (0, 1) for label in labels):
-            raise _fault(file, place, "joints_vis", f"{number} numbers, each 0 (unlabelled) or 1", row)
-    points = np.array([row["joints"] for row in rows], np.float64)
-    return points - 1, np.array([row["joints_vis"] for row in rows], np.float64) > 0
+    values: list[Any] = [row.get(key) for key in ("joints", "joints_vis", "center", "scale")]
+    points, labels, center, scale = values
+    are_points = isinstance(points, list) and len(points) == number and all(_are_numbers(point, 2) for point in points)
+    has_center = _are_numbers(center, 2)
+    checks = {
+        "joints": (are_points, f"{number} pairs of finite numbers x, y in pixels"),
+        "joints_vis": (_are_numbers(labels, number) and {*labels} <= {0, 1}, f"{number} numbers, each 0 (unlabelled) or 1"),
+        "center": (has_center, "two finite numbers x, y in pixels"),
+        "scale": (
+            has_center and _are_numbers([scale], 1) and (scale > 0 or center[0] == _NONE),
+            f"a positive number, the height of the person / {PIXEL_STD:.0f}",
+        ),
+    }
+    for key, (is_valid, expected) in checks.items():
+        if not is_valid:
+            raise wrong_value(file, f"person {place} (counted from 0)", key, expected, row, "Fix or remove the entry.")
 
 
 def _are_numbers(values: Any, count: int) -> bool:
@@ -233,10 +234,6 @@ def _are_numbers(values: Any, count: int) -> bool:
         and len(values) == count
         and all(type(value) in (int, float) and -LARGEST < value < LARGEST for value in values)
     )
-
-
-def _fault(file: Path, place: int, key: str, expected: str, row: Row) -> DataError:
-    return wrong_value(file, f"person {place} (counted from 0)", key, expected, row, "Fix or remove the entry.")
 
 
 def read_mpii_truth(file: str | Path) -> MpiiTruth:

@@ -23,13 +23,9 @@ class InstanceFiles:
     """Read instances from annotation files; a JSON list is read as a file of MPII.
 
     Attributes:
-        category: see `read_annotations`.
-        keypoint_fields: see `read_annotations`.
-        area_from_bbox: see `read_annotations`.
+        category, keypoint_fields, area_from_bbox, visibility_map, bbox_from_keypoints: see `read_annotations`.
         bbox_rules: "official" or "mmpose": how annotated boxes are clipped and which of them are used.
         min_bbox_score: lowest score of detections.
-        visibility_map: see `read_annotations`.
-        bbox_from_keypoints: see `read_annotations`.
         upright: whether the EXIF orientation of the images is applied.
     """
 

@@ -70,24 +70,14 @@ def _shared(data: Inspected) -> Faulty:
     return faulty
 
 
-def _areas(data: Inspected) -> tuple[NDArray[np.float64], NDArray[np.float32], NDArray[np.bool_]]:
-    """Return the areas of the instances, those of their boxes, and which are of the file."""
-    return data.annotations.area[data.rows], data.size.prod(axis=1), data.annotations.has_area[data.rows]
-
-
 def _areas_constant(data: Inspected) -> Faulty:
-    areas, boxes, own = _areas(data)
-    return len(areas) >= 10 and bool(own.all()) and np.ptp(areas) == 0 and bool(np.ptp(boxes) > 0.1 * boxes.max())
-
-
-def _areas_above_box(data: Inspected) -> Faulty:
-    areas, boxes, _ = _areas(data)
-    return areas > 1.05 * np.maximum(boxes, 1)
+    boxes = data.size.prod(axis=1)
+    return len(boxes) >= 10 and data.has_area.all() and np.ptp(data.area) == 0 and np.ptp(boxes) > 0.1 * boxes.max()
 
 
 def _areas_are_boxes(data: Inspected) -> Faulty:
-    areas, boxes, own = _areas(data)
-    return own & (np.abs(areas - boxes) <= 0.005 * areas) & (len(areas) >= 10)
+    equal = np.abs(data.area - data.size.prod(axis=1)) <= 0.005 * data.area
+    return data.has_area & equal & (len(data.area) >= 10)
 
 
 CROP_CHECKS: tuple[Check[Inspected], ...] = (
@@ -208,7 +198,7 @@ BOX_CHECKS: tuple[Check[Inspected], ...] = (
         what="annotations have an `area` that is larger than their box",
         consequence="OKS and AP are relative to the area: they are too lenient.",
         fix="Write the area of the instance in square pixels of the image.",
-        find=_areas_above_box,
+        find=lambda data: data.area > 1.05 * np.maximum(data.size.prod(axis=1), 1),
         min_share=0.05,
     ),
     note(

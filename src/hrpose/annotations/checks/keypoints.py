@@ -62,15 +62,6 @@ def _copied(data: Inspected) -> Faulty:
     return faulty
 
 
-def _one_place(data: Inspected) -> Faulty:
-    low, high = data.extent
-    return (data.num_labelled >= 3) & (low == high).all(axis=1)
-
-
-def _axes_swapped(data: Inspected) -> Faulty:
-    return (data.share_in_box < 0.5) & (data.share_within(data.low[:, ::-1], data.high[:, ::-1]) > 0.9)
-
-
 def _image_swapped(data: Inspected) -> Faulty:
     low = np.zeros_like(data.image)
     outside = data.known & (data.share_within(low, data.image) < 0.95)
@@ -183,7 +174,7 @@ KEYPOINT_CHECKS: tuple[Check[Inspected], ...] = (
         what="annotations have keypoints outside the box that are inside if x and y are swapped",
         consequence="Crops do not show the keypoints, so the network learns nothing.",
         fix="Write x before y.",
-        find=_axes_swapped,
+        find=lambda data: (data.share_in_box < 0.5) & (data.share_within(data.low[:, ::-1], data.high[:, ::-1]) > 0.9),
         min_share=0.05,
     ),
     error(
@@ -256,7 +247,7 @@ KEYPOINT_CHECKS: tuple[Check[Inspected], ...] = (
         what="instances have all their keypoints, three or more, at one position",
         consequence="At most one of these keypoints can be correct.",
         fix="Check these annotations.",
-        find=_one_place,
+        find=lambda data: (data.num_labelled >= 3) & (data.extent[0] == data.extent[1]).all(axis=1),
     ),
     note(
         name="annotations-without-keypoints",

@@ -70,16 +70,15 @@ def _triplets(row: Row) -> array.array[float]:
     return numbers if isinstance(numbers, array.array) and len(numbers) % 3 == 0 else array.array("d")
 
 
-def _unlabelled_positions(raw: RawFile) -> list[bool]:
-    faulty = []
-    for numbers in map(_triplets, raw.annotations):
-        triplets = np.frombuffer(numbers).reshape(-1, 3) if 0 in numbers[2::3] else np.ones((0, 3))
-        faulty.append(bool(((triplets[:, 2] == 0) & (triplets[:, :2] > 0).any(axis=1)).any()))
-    return faulty
+def _has_unlabelled_position(numbers: array.array[float]) -> bool:
+    if 0 not in numbers[2::3]:
+        return False
+    triplets = np.frombuffer(numbers).reshape(-1, 3)
+    return bool(((triplets[:, 2] == 0) & (triplets[:, :2] > 0).any(axis=1)).any())
 
 
 def _visibility_values(raw: RawFile) -> Found:
-    labels = [_triplets(row)[2::3] for row in raw.annotations]
+    labels = (_triplets(row)[2::3] for row in raw.annotations)
     others = [[value for value in own if value not in (0, 1, 2) and value == value] for own in labels]
     common = [f"{value:g}" for value, _ in Counter(value for values in others for value in values).most_common(4)]
     pairs = ", ".join(f"{value}: {0 if float(value) < 0 else 2}" for value in common)
@@ -102,7 +101,8 @@ def _other_lengths(raw: RawFile) -> Found:
         for own, row in zip(_column(raw.categories, "id"), raw.categories, strict=True)
         if isinstance(row.get("keypoints"), list | array.array)
     }
-    ((usual, _),) = Counter(filter(None, lengths)).most_common(1) or [(0, 0)]
+    counts = Counter(filter(None, lengths))
+    usual = max(counts, key=counts.__getitem__, default=0)
     expected = [named.get(own) or usual for own in _column(raw.annotations, "category_id")]
     faulty = [bool(length) and length != right for length, right in zip(lengths, expected, strict=True)]
     found = sorted({length for length, wrong in zip(lengths, faulty, strict=True) if wrong})
@@ -166,7 +166,7 @@ ROW_CHECKS: tuple[Check[RawFile], ...] = (
         what="annotations have keypoints with coordinates but the visibility 0",
         consequence="A keypoint of visibility 0 is unlabelled, so these coordinates are not used.",
         fix="If 0 means occluded here, set `visibility_map` (`data.visibility_map={0: 1, 1: 2}` in fit and test).",
-        find=_unlabelled_positions,
+        find=lambda raw: [_has_unlabelled_position(_triplets(row)) for row in raw.annotations],
         min_share=0.05,
     ),
     note(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hrpose.annotations.checks.table import Check, Finding, Found, Inspected, Mask, note, run_checks
+from hrpose.annotations.checks.table import Check, Faulty, Finding, Found, Inspected, Mask, note, run_checks
 from hrpose.annotations.coco_annotations import CocoAnnotations
 from hrpose.media.folders import file_size, is_same_file, real_file
 from hrpose.media.images import read_bytes
@@ -59,7 +58,7 @@ class Pair:
         """Return which keypoints are faulty."""
         return Found(self.val.names[: len(faulty)], faulty)
 
-    def of_files(self, faulty: Sequence[bool]) -> Found:
+    def of_files(self, faulty: Faulty) -> Found:
         """Return which annotated validation images are faulty."""
         return Found(self.files[1], faulty, {"file": str(self.train.annotations.file)})
 
@@ -88,9 +87,9 @@ def _images_of_training(pair: Pair) -> Found:
 
 def _copied_files(pair: Pair) -> Found:
     """Find validation images that are byte-identical copies of a training image."""
+    if sum(map(len, pair.files)) > _MOST_COMPARED:
+        return pair.of_files(False)
     train, val = ([folder / name for name in names] for names, folder in zip(pair.files, pair.folders, strict=True))
-    if len(train) + len(val) > _MOST_COMPARED:
-        return pair.of_files([False] * len(val))
     train_sizes, val_sizes = ({file: file_size(file) for file in files} for files in (train, val))
     shared = {size for size in train_sizes.values() if size} & set(val_sizes.values())
     owners: dict[tuple[int, bytes], Path] = {}

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hrpose.annotations.coco_annotations import CocoAnnotations
+from hrpose.annotations.coco_keypoints import extent
 from hrpose.errors import DataWarning
 from hrpose.skeletons import Skeleton
 
@@ -93,6 +94,8 @@ class Inspected:
         low: (N, 2) first two numbers of `bbox`, the top left corner.
         size: (N, 2) last two numbers of `bbox`, width and height.
         high: (N, 2) bottom right corner of the box.
+        area: (N,) float64 in square pixels.
+        has_area: (N,) bool, whether the file states the area.
         image: (N, 2) width and height of the image; 0 where unknown.
         known: (N,) bool, whether the size of the image is known.
         skeleton: of the keypoints; None if unknown.
@@ -107,6 +110,7 @@ class Inspected:
         self.num_labelled = self.labelled.sum(axis=1)
         self.low, self.size = np.split(annotations.bbox[self.rows].astype(np.float32), 2, axis=1)
         self.high = self.low + self.size
+        self.area, self.has_area = annotations.area[self.rows], annotations.has_area[self.rows]
         self.image = annotations.image_sizes[annotations.image_index[self.rows]].astype(np.float32)
         self.known = (self.image > 0).all(axis=1)
 
@@ -120,10 +124,7 @@ class Inspected:
     @cached_property
     def extent(self) -> tuple[Floats, Floats]:
         """Return two corners, (N, 2) each, of the smallest box around the labelled keypoints."""
-        known = self.labelled[..., None]
-        low: Floats = np.where(known, self.points, np.inf).min(axis=1, initial=np.inf)
-        high: Floats = np.where(known, self.points, -np.inf).max(axis=1, initial=-np.inf)
-        return low, high
+        return extent(self.points, self.labelled)
 
     @cached_property
     def share_in_box(self) -> Floats:
@@ -163,9 +164,7 @@ class Check(Generic[Data]):
 
     Attributes:
         name: of the check.
-        what: see `Finding`; this and the next two may name details of `Found` in braces.
-        consequence: see `Finding`.
-        fix: see `Finding`.
+        what, consequence, fix: see `Finding`; they may name details of `Found` in braces.
         find: finds the rows with the fault, among all rows or those of `Found`.
         min_share: smallest share of faulty rows that is reported.
         severity: see `Finding`.

@@ -37,11 +37,7 @@ def find(source: Source) -> object:
 
 
 def read(source: Source) -> Labels:
-    """Read XML files, or keypoints.json.
-
-    Raises:
-        DataError: for the first invalid value, with its file.
-    """
+    """Read XML files, or keypoints.json; the first invalid value raises DataError, with its file."""
     folder = ImageFolder(source.images or source.folder)
     found, names, edges, notes = _read_xml(source, folder) if _content(source) is None else _read_json(source, folder)
     rows: dict[Path, list[Instance]] = {}

@@ -7,22 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hrpose.annotations.converters import write
 from hrpose.annotations.converters.source import Source, wrong
 from hrpose.annotations.converters.split import SPLIT_NAMES, split_images
-from hrpose.annotations.converters.write import (
-    NO_VALIDATION,
-    SPLITS,
-    Conversion,
-    Target,
-    free_files,
-    make_command,
-    write_files,
-    write_images,
-)
+from hrpose.annotations.converters.write import Conversion, Target
 from hrpose.errors import DataError
 from hrpose.media.folders import match_files
 
 _SECTIONS = ("images", "annotations", "categories")
+_KEYS_OF_FIT = {"category": "data.category", "flip_pairs": "skeleton.flip_pairs", "bbox_margin": "data.bbox_from_keypoints"}
 _VIDEO_KEYS = ("video_id", "vid_id")
 
 
@@ -39,7 +32,9 @@ def divide(source: Source, target: Target) -> Conversion:
     Raises:
         DataError: if an entry has no file name or id, an option cannot be used, or an output file exists.
     """
-    _check_options(target)
+    for name, key in _KEYS_OF_FIT.items():
+        if getattr(target, name) is not None:
+            raise DataError(f"Expected no `{name}` for a COCO file, which is only split. Set {key} in `hrpose fit`.")
     if source.path.is_dir():
         parts = {split: _with_folder(content, file, source.path) for split, (file, content) in _files(source).items()}
         folder: Path | None = source.images or source.path
@@ -51,17 +46,17 @@ def divide(source: Source, target: Target) -> Conversion:
         parts, notes = {**train, **parts}, [*notes, how]
     if "train" not in parts:
         raise wrong(source.path, "images to train on", f"only {', '.join(parts)}")
-    notes += [] if "val" in parts else [NO_VALIDATION]
-    parts = {name: parts[name] for name in SPLITS if name in parts}
+    notes += [] if "val" in parts else [write.NO_VALIDATION]
+    parts = {name: parts[name] for name in write.SPLITS if name in parts}
     names = {
         split: [_file_name(row, place, source.path) for place, row in enumerate(content["images"])]
         for split, content in parts.items()
     }
     folder = folder or _find_images(source.folder, names["train"])
-    files = free_files(parts, target.out or source.folder)
+    files = write.free_files(parts, target.out or source.folder)
     archives = _write_images(names, folder, replace(target, out=target.out or source.folder))
-    counts = write_files(parts.items(), files, f"{source.path.name} (format=coco)", notes)
-    command = make_command(files, folder or "<folder of the images>", archives)
+    counts = write.write_files(parts.items(), files, f"{source.path.name} (format=coco)", notes)
+    command = write.make_command(files, folder or "<folder of the images>", archives)
     return Conversion(files=files, images=folder or source.folder, counts=counts, notes=notes, command=command, archives=archives)
 
 
@@ -73,7 +68,7 @@ def _write_images(names: Mapping[str, Sequence[str]], folder: Path | None, targe
         raise DataError("images: archives need the images, but their folder was not found. Give images=<folder>.")
     found = {split: match_files(own, folder)[0] for split, own in names.items()}
     files = {split: [found[split].get(place, name) for place, name in enumerate(own)] for split, own in names.items()}
-    return write_images(files, folder, target)
+    return write.write_images(files, folder, target)
 
 
 def _is_coco(content: Any) -> bool:
@@ -120,14 +115,6 @@ def _divide(content: Mapping[str, Any], file: Path, target: Target) -> tuple[dic
         annotations = [row for row in content["annotations"] if split_of[str(row["image_id"])] == split]
         parts[split] = {**content, "images": rows, "annotations": annotations}
     return parts, how
-
-
-def _check_options(target: Target) -> None:
-    """Raise DataError for an option that would have no effect."""
-    keys = {"category": "data.category", "flip_pairs": "skeleton.flip_pairs", "bbox_margin": "data.bbox_from_keypoints"}
-    for name, key in keys.items():
-        if getattr(target, name) is not None:
-            raise DataError(f"Expected no `{name}` for a COCO file, which is only split. Set {key} in `hrpose fit`.")
 
 
 def _file_name(row: Any, place: int, file: Path) -> str:

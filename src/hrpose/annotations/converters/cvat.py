@@ -42,8 +42,7 @@ def find_file(source: Source) -> Path | None:
 def read(source: Source) -> Labels:
     """Read an XML file of images, or of a video whose frames are the images frame_000000, frame_000001, ...
 
-    Raises:
-        DataError: for the first invalid value, with image and label.
+    The first invalid value raises DataError, with image and label.
     """
     file = find_file(source)
     if file is None:

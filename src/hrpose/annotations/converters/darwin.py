@@ -19,11 +19,7 @@ def is_darwin(content: Any) -> bool:
 
 
 def read(source: Source) -> Labels:
-    """Read the JSON files of a folder.
-
-    Raises:
-        DataError: for the first invalid value, with file and annotation.
-    """
+    """Read the JSON files of a folder; the first invalid value raises DataError, with file and annotation."""
     folder = ImageFolder(source.images or source.folder)
     files, notes = source.json_files(is_darwin)
     images, others = [], 0

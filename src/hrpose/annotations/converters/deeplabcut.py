@@ -36,11 +36,7 @@ def find_files(source: Source) -> list[Path]:
 
 
 def read(source: Source) -> Labels:
-    """Read a CSV file, or all CSV files of a project, with the edges of its config.yaml.
-
-    Raises:
-        DataError: for the first invalid value, with file and row.
-    """
+    """Read a CSV file, or a project with its config.yaml; the first invalid value raises DataError, with file and row."""
     files = _files(source)
     if not files:
         raise wrong(

@@ -171,11 +171,7 @@ def convert_labels(
 
 @contextmanager
 def _one_error(source: str | Path) -> Iterator[None]:
-    """Convert errors of a reader to a DataError that names the source.
-
-    Raises:
-        DataError: for a value that the format does not allow.
-    """
+    """Convert errors of a reader, for values that the format does not allow, to a DataError that names the source."""
     try:
         yield
     except DataError as error:

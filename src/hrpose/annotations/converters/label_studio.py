@@ -10,8 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hrpose.annotations.converters.labels import ImageFolder, Instance, LabelledImage, Labels, join
-from hrpose.annotations.converters.source import Source, wrong
-from hrpose.errors import DataError
+from hrpose.annotations.converters.source import Source, expecting, wrong
 
 _UPLOADED = re.compile(r"^[0-9a-f]{8}-")  # prefix of the names of uploaded files
 _POINTS, _BOXES = "keypointlabels", "rectanglelabels"
@@ -30,8 +29,7 @@ def is_export(content: Any) -> bool:
 def read(source: Source) -> Labels:
     """Read the tasks; of several annotations of a task the last one that was not cancelled is used.
 
-    Raises:
-        DataError: for the first invalid value, with the id of the task.
+    The first invalid value raises DataError, with the id of the task.
     """
     folder = ImageFolder(source.images or source.folder)
     files, notes = source.json_files(is_export)
@@ -105,7 +103,5 @@ def _shapes(result: Sequence[Mapping[str, Any]], where: str) -> Iterator[tuple[s
 def _pixels(row: Mapping[str, Any], keys: Sequence[str], where: str) -> list[float]:
     """Convert percent of the image size to pixels."""
     sizes = {"x": "original_width", "width": "original_width", "y": "original_height", "height": "original_height"}
-    try:
+    with expecting(where, f"{', '.join(keys)} and the size of the image", row):
         return [float(row["value"][key]) / 100 * float(row[sizes[key]]) for key in keys]
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{where}: expected {', '.join(keys)} and the size of the image, but found {row}.") from error

@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import yaml  # type: ignore[import-untyped]
 
 from hrpose.annotations.converters.labels import Instance
 from hrpose.annotations.converters.source import Source, expecting, read_json_file, wrong
 from hrpose.annotations.converters.write import box_around
-from hrpose.errors import DataError
+from hrpose.errors import DataError, check_choice
 from hrpose.files import dumps, write_atomically
 from hrpose.skeletons import Skeleton
 
 Tool: TypeAlias = Literal["yolo", "labelme"]
-
-
-@dataclass(frozen=True)
-class _Image:
-    """An image, relative to the image folder, and its poses."""
-
-    name: str
-    width: int
-    height: int
-    instances: Sequence[Instance]
 
 
 def write_labels(
@@ -54,7 +44,9 @@ def write_labels(
 
     Raises:
         DataError: if a file cannot be used, a box is missing, or a label file exists already.
+        ValueError: for another tool.
     """
+    check_choice("to", to, get_args(Tool))
     opened = Source(Path(source))
     content = read_json_file(opened.path)
     is_result = isinstance(content, list)
@@ -68,10 +60,17 @@ def write_labels(
         instance = _instance(row, category, where, least, bbox_margin)
         if instance is not None:
             instances.setdefault(str(row["image_id"]), []).append(instance)
-    entries = [_image(row, instances, opened.path) for row in _section(coco, "images", opened.path)]
+    entries = [(row, _name_and_size(row, opened.path)) for row in _section(coco, "images", opened.path)]
     folder = Path(out) if out is not None else opened.folder / to
-    writer: Callable[[Path, _Image, Mapping[str, Any], Path], tuple[Path, str]] = {"yolo": _yolo, "labelme": _labelme}[to]
-    files = dict(writer(folder, entry, category, Path(images)) for entry in entries if entry.instances)
+    files: dict[Path, str] = {}
+    for row, (name, size) in entries:
+        poses = instances.get(str(row.get("id")), [])
+        if poses and to == "yolo":
+            files[folder / "labels" / Path(name).with_suffix(".txt")] = _yolo(poses, category["keypoints"], size)
+        elif poses:
+            file = folder / Path(name).with_suffix(".json")
+            image = os.path.relpath(Path(images).resolve() / name, file.resolve().parent).replace("\\", "/")
+            files[file] = _labelme(poses, image, size)
     if to == "yolo":
         files[folder / "data.yaml"] = _data_yaml(category)
     existing = next((file for file in files if file.exists()), None)
@@ -119,24 +118,25 @@ def _instance(row: Any, category: Mapping[str, Any], where: str, least: float, m
     return instance if instance.bbox is not None else replace(instance, bbox=box_around(instance, margin or 0))
 
 
-def _image(row: Any, instances: Mapping[str, list[Instance]], file: Path) -> _Image:
+def _name_and_size(row: Any, file: Path) -> tuple[str, tuple[int, int]]:
+    """Return the file name, width and height of an image."""
     with expecting(file, "images with file_name, width and height", row):
-        name, width, height = str(row["file_name"]).replace("\\", "/"), int(row["width"]), int(row["height"])
+        name, size = str(row["file_name"]).replace("\\", "/"), (int(row["width"]), int(row["height"]))
     if name.startswith("/") or ".." in PurePosixPath(name).parts:
         raise wrong(file, "file names below the image folder", name)
-    return _Image(name, width, height, instances.get(str(row.get("id")), []))
+    return name, size
 
 
-def _yolo(folder: Path, image: _Image, category: Mapping[str, Any], images: Path) -> tuple[Path, str]:
-    """Return the label file of an image: class, box and keypoints as shares of the image."""
+def _yolo(poses: Sequence[Instance], names: Sequence[str], size: tuple[int, int]) -> str:
+    """Return one line per pose: class, box and keypoints as shares of the image."""
     lines = []
-    for instance in image.instances:
-        x, y, width, height = instance.bbox or (0, 0, 0, 0)
-        box = ((x + width / 2) / image.width, (y + height / 2) / image.height, width / image.width, height / image.height)
-        points = [instance.keypoints.get(name, (0.0, 0.0, 0)) for name in category["keypoints"]]
-        texts = [f"{px / image.width:.6f} {py / image.height:.6f} {v}" for px, py, v in points]
+    for pose in poses:
+        x, y, width, height = pose.bbox or (0, 0, 0, 0)
+        box = ((x + width / 2) / size[0], (y + height / 2) / size[1], width / size[0], height / size[1])
+        points = [pose.keypoints.get(name, (0.0, 0.0, 0)) for name in names]
+        texts = [f"{px / size[0]:.6f} {py / size[1]:.6f} {v}" for px, py, v in points]
         lines.append(" ".join(["0", *(f"{value:.6f}" for value in box), *texts]))
-    return folder / "labels" / Path(image.name).with_suffix(".txt"), "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n"
 
 
 def _data_yaml(category: Mapping[str, Any]) -> str:
@@ -152,21 +152,19 @@ def _data_yaml(category: Mapping[str, Any]) -> str:
     return str(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
 
 
-def _labelme(folder: Path, image: _Image, category: Mapping[str, Any], images: Path) -> tuple[Path, str]:
-    """Return the JSON file of an image: a rectangle and points per pose, with a common group number."""
-    file = folder / Path(image.name).with_suffix(".json")
+def _labelme(poses: Sequence[Instance], image: str, size: tuple[int, int]) -> str:
+    """Return the JSON of an image: a rectangle and points per pose, with a common group number."""
     shapes = []
-    for group, instance in enumerate(image.instances, 1):
-        x, y, width, height = instance.bbox or (0, 0, 0, 0)
-        shapes.append(_shape(instance.category, [[x, y], [x + width, y + height]], group, "rectangle"))
-        for name, (px, py, visibility) in instance.keypoints.items():
+    for group, pose in enumerate(poses, 1):
+        x, y, width, height = pose.bbox or (0, 0, 0, 0)
+        shapes.append(_shape(pose.category, [[x, y], [x + width, y + height]], group, "rectangle"))
+        for name, (px, py, visibility) in pose.keypoints.items():
             shapes.append(_shape(name, [[px, py]], group, "point") | ({"difficult": True} if visibility == 1 else {}))
     content = {
         **{"version": "5.4.1", "flags": {}, "shapes": shapes},
-        "imagePath": os.path.relpath(images.resolve() / image.name, file.resolve().parent).replace("\\", "/"),
-        **{"imageData": None, "imageHeight": image.height, "imageWidth": image.width},
+        **{"imagePath": image, "imageData": None, "imageHeight": size[1], "imageWidth": size[0]},
     }
-    return file, dumps(content, indent=2)
+    return dumps(content, indent=2)
 
 
 def _shape(label: str, points: list[list[float]], group: int, kind: str) -> dict[str, Any]:

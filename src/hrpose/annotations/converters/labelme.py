@@ -23,8 +23,7 @@ def is_labelme(content: Any) -> bool:
 def read(source: Source) -> Labels:
     """Read the JSON files of a folder; embedded images are written to it if the image file is missing.
 
-    Raises:
-        DataError: for the first invalid value, with file and shape.
+    The first invalid value raises DataError, with file and shape.
     """
     folder = ImageFolder(source.images or source.folder)
     files, notes = source.json_files(is_labelme)

@@ -194,26 +194,18 @@ def join(shapes: Iterable[tuple[str, Instance]], where: str, fix: str = _GROUP) 
     taken = set().union(*names.values())
     if loose & taken or (loose and set() in names.values()):
         raise wrong(where, "a group for all points or for no point of a name", sorted(loose & taken or loose), fix)
-    return [
-        instance
-        for group, members in groups.items()
-        for instance in _join(
-            members, UNGROUPED if not group and taken else "object", f"{where}, group {group}" if group else where, fix
-        )
-    ]
-
-
-def _join(members: Sequence[Instance], category: str, where: str, fix: str) -> list[Instance]:
-    """Join the shapes of a group to an instance; rectangles without points are one instance each."""
-    points = [item for shape in members for item in shape.keypoints.items()]
-    boxes = [shape for shape in members if shape.bbox]
-    if points and len(boxes) > 1:
-        raise wrong(where, "one rectangle per instance", f"{len(boxes)} rectangles", fix)
-    unique((name for name, _ in points), where)
-    return [
-        replace(box, keypoints=dict(points), track_id=members[0].track_id, where=where)
-        for box in boxes or [Instance(category=category)]
-    ]
+    instances = []
+    for group, members in groups.items():
+        place = f"{where}, group {group}" if group else where
+        points = [point for shape in members for point in shape.keypoints.items()]
+        boxes = [shape for shape in members if shape.bbox]
+        if points and len(boxes) > 1:
+            raise wrong(place, "one rectangle per instance", f"{len(boxes)} rectangles", fix)
+        unique((name for name, _ in points), place)
+        boxless = Instance(category=UNGROUPED if not group and taken else "object")
+        keypoints, track = dict(points), members[0].track_id
+        instances += [replace(box, keypoints=keypoints, track_id=track, where=place) for box in boxes or [boxless]]
+    return instances
 
 
 def unique(names: Iterable[str], where: str) -> None:

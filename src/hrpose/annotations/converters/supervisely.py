@@ -25,11 +25,7 @@ def find_file(source: Source) -> Path | None:
 
 
 def read(source: Source) -> Labels:
-    """Read a project.
-
-    Raises:
-        DataError: for the first invalid value, with file and object.
-    """
+    """Read a project; the first invalid value raises DataError, with file and object."""
     file = find_file(source)
     if file is None:
         raise wrong(source.path, "a project with meta.json", "none")

@@ -26,11 +26,7 @@ def is_via(content: Any) -> bool:
 
 
 def read(source: Source) -> Labels:
-    """Read a project, or an export of annotations as JSON.
-
-    Raises:
-        DataError: for the first invalid value, with the image.
-    """
+    """Read a project, or an export of annotations as JSON; the first invalid value raises DataError, with the image."""
     folder = ImageFolder(source.images or source.folder)
     files, notes = source.json_files(is_via)
     images, key = [], ""

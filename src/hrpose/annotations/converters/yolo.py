@@ -29,11 +29,7 @@ def find_file(source: Source) -> Path | None:
 
 
 def read(source: Source) -> Labels:
-    """Read a data set from its YAML file.
-
-    Raises:
-        DataError: for the first invalid value, with file and line.
-    """
+    """Read a data set from its YAML file; the first invalid value raises DataError, with file and line."""
     file = find_file(source)
     if file is None:
         raise wrong(source.path, "a YAML file of YOLO-pose, with `kpt_shape`", "none")
@@ -166,8 +162,9 @@ def _images(value: Any, home: Path, file: Path) -> list[Path]:
 def _label_file(image: Path) -> Path:
     """Return the label file of an image: the last folder `images` of its path is replaced by `labels`."""
     parts = list(image.parts)
-    if "images" in parts[:-1]:
-        parts[len(parts) - 2 - parts[-2::-1].index("images")] = "labels"
+    places = [index for index, part in enumerate(parts[:-1]) if part == "images"]
+    if places:
+        parts[places[-1]] = "labels"
     return Path(*parts).with_suffix(".txt")
 
 
