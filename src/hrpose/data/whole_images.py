@@ -64,15 +64,12 @@ class ImageDataset(Dataset[ImageBatch]):
                 "Expected `augment` to change windows of whole images, but got HalfBody, which needs the crop of one instance. "
                 "Set augment.half_body=null or augment=higher_hrnet."
             )
-        self.images = images
+        self.images, self.codec, self.skeleton = images, codec, skeleton
         self.image_dir = str(image_dir)
         self._archives = archives_of(image_dir)  # pickled for the workers
-        self.codec = codec
-        self.skeleton = skeleton
         self.augment = tuple(augment)
         self.pixel_stage = PixelStage(pixel_transforms) if pixel_transforms is not None else None
-        self.seed = seed
-        self.reading = reading
+        self.seed, self.reading = seed, reading
         # instances are sorted by image
         self._first = np.searchsorted(images.table.image_index, np.arange(len(images.table.image_ids) + 1))
 
