@@ -92,7 +92,7 @@ class HalfBody:
             return crop
         if rng.random() >= self.probability:
             return crop
-        upper, lower = ([k for k in half if labelled[k]] for half in (self.upper_body, self.lower_body))
+        upper, lower = [k for k in self.upper_body if labelled[k]], [k for k in self.lower_body if labelled[k]]
         choose = _choose_half if self.rules == "official" else _choose_half_as_mmpose
         points = np.asarray(keypoints, dtype=np.float64)[choose(upper, lower, rng)]
         extent = np.ptp(points, axis=0) if len(points) >= 2 else np.zeros(2)
