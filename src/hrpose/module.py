@@ -133,14 +133,10 @@ class PoseModule(MetricModule):
         if backbone_factor != 1:
             split_parameters(net)  # raises an error if the network has no head
         self.net = net.to(memory_format=torch.channels_last) if channels_last else net  # type: ignore[call-overload]
-        self.codec = codec
-        self.loss = loss
-        self.optimizer = optimizer
-        self.backbone_factor = backbone_factor
-        self.schedule = schedule
-        self.schedule_interval = schedule_interval
-        self.flip_test = flip_test
-        self.keypoint_score_threshold = keypoint_score_threshold
+        self.codec, self.loss = codec, loss
+        self.optimizer, self.backbone_factor = optimizer, backbone_factor
+        self.schedule, self.schedule_interval = schedule, schedule_interval
+        self.flip_test, self.keypoint_score_threshold = flip_test, keypoint_score_threshold
         self._restored_gradients: dict[str, Tensor] = {}
         self.compiled = compile
         self._compiled_size = 0  # images in the first training batch

@@ -30,19 +30,16 @@ class DataWait(Callback):
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._warned = False
-        self._reset()
-
-    def _reset(self) -> None:
         self._ended: float | None = None
-        self._started = self._waited = self._worked = 0.0
+        self._started = self._waited = self._worked = self._epoch_start = 0.0
         self._num_batches = 0
-        self._idle_before: tuple[float, float] | None = None
+        self._idle_before: float | None = None
 
     def on_train_epoch_start(self, *args: Any, **kwargs: Any) -> None:
         """Reset the measurement."""
-        self._reset()
-        idle = read_idle_seconds()
-        self._idle_before = None if idle is None else (idle, self._clock())
+        self._ended, self._num_batches = None, 0
+        self._started = self._waited = self._worked = 0.0
+        self._idle_before, self._epoch_start = read_idle_seconds(), self._clock()
 
     def on_train_batch_start(self, *args: Any, **kwargs: Any) -> None:
         """Add the time since the previous batch. The first batch of an epoch starts the workers and is not measured."""
@@ -80,19 +77,15 @@ class DataWait(Callback):
             workers = int(getattr(trainer.datamodule, "num_workers", 0))  # type: ignore[attr-defined]
             logger.warning(
                 "%.0f %% of the time is spent waiting for batches, and %d cores are idle: set data.num_workers=%d (it is %d).",
-                100 * share,
-                idle,
-                workers + idle,
-                workers,
+                *(100 * share, idle, workers + idle, workers),
             )
 
     def _num_idle(self) -> int:
         """Return how many cores were idle on average; 0 if unknown."""
-        now = read_idle_seconds()
-        if now is None or self._idle_before is None:
+        now, seconds = read_idle_seconds(), self._clock() - self._epoch_start
+        if now is None or self._idle_before is None or seconds <= 0:
             return 0
-        seconds = self._clock() - self._idle_before[1]
-        return int((now - self._idle_before[0]) / seconds) if seconds > 0 else 0
+        return int((now - self._idle_before) / seconds)
 
 
 def read_idle_seconds(file: Path = Path("/proc/stat")) -> float | None:

@@ -62,7 +62,7 @@ class RunCheckpoint(ModelCheckpoint):
         if not name or not before.is_file():
             return
         if before.resolve() != after.resolve():
-            _copy_once(before, after)
+            rank_zero_only(_copy)(before, after)
         self.best_model_path = self.kth_best_model_path = str(after)
         self.best_model_score = self.kth_value = state_dict["best_model_score"]
         self.best_k_models = {str(after): state_dict["best_model_score"]}
@@ -274,8 +274,7 @@ class ResultFiles(Callback):
             rank_zero_only(write_json)(self.folder / f"keypoints_{name}.json", rows)
 
 
-@rank_zero_only
-def _copy_once(source: Path, target: Path) -> None:
+def _copy(source: Path, target: Path) -> None:
     with write_atomically(target) as partial:
         shutil.copyfile(source, partial)
 

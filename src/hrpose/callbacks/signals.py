@@ -146,9 +146,9 @@ def _save(trainer: Trainer) -> Path | None:
     file = _last_file(trainer)
     if file is None:
         logger.warning("Received a signal, but the run keeps no last.ckpt, because callbacks.last and last_in_epoch are null.")
-        return None
-    trainer.save_checkpoint(file, weights_only=False)
-    logger.info("Received a signal: step %d is saved in %s.", trainer.global_step, file)
+    else:
+        trainer.save_checkpoint(file, weights_only=False)
+        logger.info("Received a signal: step %d is saved in %s.", trainer.global_step, file)
     return file
 
 

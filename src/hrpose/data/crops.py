@@ -1,7 +1,5 @@
 """Cut crops out of images and normalise them, for training, validation and the estimator."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Literal, TypeAlias
 

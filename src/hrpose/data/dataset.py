@@ -105,17 +105,13 @@ class PoseDataset(Dataset[Sample]):
                 "named after the data set), or another annotation file."
             )
         check_images_exist([table.file_names[int(index)] for index in np.unique(table.image_index)], image_dir)
-        self.table = table
+        self.table, self.skeleton, self.grid = table, skeleton, grid
         self.image_dir = str(image_dir)
         self._archives = archives_of(image_dir)  # pickled for the workers
         self.input_size = (int(input_size[0]), int(input_size[1]))
-        self.skeleton = skeleton
-        self.grid = grid
         self.augment = tuple(t.for_skeleton(skeleton) if isinstance(t, HalfBody) else t for t in augment)
         self.pixel_stage = PixelStage(pixel_transforms) if pixel_transforms is not None else None
-        self.bbox_padding = bbox_padding
-        self.seed = seed
-        self.reading = reading
+        self.bbox_padding, self.seed, self.reading = bbox_padding, seed, reading
         self._last_image: tuple[int, int, NDArray[np.uint8]] | None = None
 
     def __len__(self) -> int:

@@ -5,8 +5,6 @@ scale, rotation, flip (`lib/dataset/JointsDataset.py` of leoxiaobin/deep-high-re
 half body, and then shift, scale and rotation in one (`RandomFlip`, `RandomHalfBody`, `RandomBBoxTransform`).
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, get_args
@@ -81,7 +79,7 @@ class HalfBody:
         if self.rules not in get_args(Rules):
             raise ValueError(f"Expected `rules` of HalfBody to be one of {', '.join(get_args(Rules))}, but got {self.rules!r}.")
 
-    def for_skeleton(self, skeleton: Skeleton) -> HalfBody:
+    def for_skeleton(self, skeleton: Skeleton) -> "HalfBody":
         """Return the transform with the halves of a skeleton, unless they are given."""
         if self.upper_body or self.lower_body:
             return self
@@ -94,7 +92,7 @@ class HalfBody:
             return crop
         if rng.random() >= self.probability:
             return crop
-        upper, lower = ([k for k in half if labelled[k]] for half in (self.upper_body, self.lower_body))
+        upper, lower = [k for k in self.upper_body if labelled[k]], [k for k in self.lower_body if labelled[k]]
         choose = _choose_half if self.rules == "official" else _choose_half_as_mmpose
         points = np.asarray(keypoints, dtype=np.float64)[choose(upper, lower, rng)]
         extent = np.ptp(points, axis=0) if len(points) >= 2 else np.zeros(2)

@@ -4,8 +4,6 @@ One matrix per sample maps the image to the window. Each mask has its own matrix
 warped from the image, as in HigherHRNet's official code.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -39,13 +37,9 @@ class ImageDataset(Dataset[ImageBatch]):
 
     Args:
         images: the images with their instances.
-        image_dir: image folder or archives, which must contain all training images.
         codec: defines the size of the windows and of the masks.
-        skeleton: the keypoints.
-        augment: transforms of the window, in their order.
-        pixel_transforms: albumentations `Compose` of pixel-level transforms, run on the finished window.
-        seed: of all random draws.
-        reading: orientation and scale of the images.
+
+    The other arguments are those of `PoseDataset`.
 
     Raises:
         MissingDataError: if images are missing.
@@ -70,15 +64,12 @@ class ImageDataset(Dataset[ImageBatch]):
                 "Expected `augment` to change windows of whole images, but got HalfBody, which needs the crop of one instance. "
                 "Set augment.half_body=null or augment=higher_hrnet."
             )
-        self.images = images
+        self.images, self.codec, self.skeleton = images, codec, skeleton
         self.image_dir = str(image_dir)
         self._archives = archives_of(image_dir)  # pickled for the workers
-        self.codec = codec
-        self.skeleton = skeleton
         self.augment = tuple(augment)
         self.pixel_stage = PixelStage(pixel_transforms) if pixel_transforms is not None else None
-        self.seed = seed
-        self.reading = reading
+        self.seed, self.reading = seed, reading
         # instances are sorted by image
         self._first = np.searchsorted(images.table.image_index, np.arange(len(images.table.image_ids) + 1))
 

@@ -217,9 +217,7 @@ def _check_flip_pairs(skeleton: Skeleton, augment: Sequence[Any], *, flip_test: 
             "No mirror pair in the names of the %d keypoints of skeleton '%s' (%s), but %s mirrored images, so left and "
             "right would be confused. Set skeleton.flip_pairs=[[a,b],...], by name or index from 0; skeleton.flip_pairs=[] if "
             "there are none; or augment.flip=null flip_test=false if mirrored images are not realistic.",
-            len(names),
-            skeleton.name,
-            list_first(names, 5),
+            *(len(names), skeleton.name, list_first(names, 5)),
             f"{used[0]} uses" if len(used) == 1 else " and ".join(used) + " use",
         )
     elif skeleton.flip_pairs_given:

@@ -20,18 +20,8 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from hrpose import tasks
-from hrpose.config import (
-    ConfigError,
-    check,
-    claimed_folders,
-    compose,
-    describe_choices,
-    find_choices,
-    open_run_folder,
-    remove_unused_folder,
-    unpublished,
-    write_override,
-)
+from hrpose.config import ConfigError, check, compose, describe_choices, find_choices, unpublished, write_override
+from hrpose.config.paths import claimed_folders, open_run_folder, remove_unused_folder
 
 if TYPE_CHECKING:
     from hrpose.annotations.converters import Conversion

@@ -1,13 +1,11 @@
 """hrpose doctor: check training data; without data, print the environment for a bug report."""
 
-from __future__ import annotations
-
 import logging
 import os
 import platform
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -154,7 +152,12 @@ def describe_environment() -> dict[str, str]:
 
 def _examine(cfg: DictConfig) -> tuple[list[Split], Skeleton | None, list[Finding]]:
     """Read the files and run all checks."""
-    files, splits = _instance_files(cfg), []
+    options = {name: plain(cfg.data[name]) for name in _FILE_OPTIONS if name in cfg.data}
+    if isinstance(options.get("category"), list):
+        options["category"] = tuple(options["category"])
+    upright = cfg.data.get("upright")
+    files = InstanceFiles(**options, upright=bool(upright))
+    splits: list[Split] = []
     findings: list[Finding] = []
     for name in find_checked_splits(cfg):
         file, images = cfg.data[f"{name}_annotations"], cfg.data.get(f"{name}_images")
@@ -162,24 +165,17 @@ def _examine(cfg: DictConfig) -> tuple[list[Split], Skeleton | None, list[Findin
         splits.append(split)
         findings += found
     skeleton, refusal = _build_skeleton(cfg, splits)
+    input_size = tuple(build(cfg.codec).input_size)
     sizes = {file.stem: tuple(OmegaConf.load(file).input_size) for file in sorted((conf_dir() / "size").glob("*.yaml"))}
     for split in splits:
-        findings += examine_labels(split, skeleton, tuple(build(cfg.codec).input_size), sizes)
+        findings += examine_labels(split, skeleton, input_size, sizes)
     if refusal is not None and not any(finding.check in _SKELETON_ERRORS for finding in findings):
         findings.append(refusal)
     if len(splits) == 2:
         findings += examine_pair(splits[0], splits[1], files)
-    upright = cfg.data.get("upright")
     reading = Reading(bool(upright), cfg.data.get("bit_depth"))
     findings += examine_images(splits, reading, orientation_matters=upright is None, open_files=cfg.images)
     return splits, skeleton, findings
-
-
-def _instance_files(cfg: DictConfig) -> InstanceFiles:
-    options = {name: plain(cfg.data[name]) for name in _FILE_OPTIONS if name in cfg.data}
-    if isinstance(options.get("category"), list):
-        options["category"] = tuple(options["category"])
-    return InstanceFiles(**options, upright=bool(cfg.data.get("upright")))
 
 
 def _build_skeleton(cfg: DictConfig, splits: Sequence[Split]) -> tuple[Skeleton | None, Finding | None]:
@@ -192,13 +188,16 @@ def _build_skeleton(cfg: DictConfig, splits: Sequence[Split]) -> tuple[Skeleton 
     node = cfg.skeleton.copy()
     if "file" in node and node.file not in [str(split.file) for split in readable]:
         node.file = str(readable[0].file)
+    skeleton_logger = logging.getLogger("hrpose.skeletons.skeleton")
+    before, skeleton_logger.disabled = skeleton_logger.disabled, True  # the checks report its warnings as findings
     try:
-        with _quiet():
-            return build(node), None
+        return build(node), None
     except ConfigError as error:
-        file, text = str(readable[0].file), str(error)
-    what = text.removeprefix("skeleton: ").removeprefix(f"{file}: ")
-    return None, Finding(check="skeleton-refused", file=file, what=what, severity="error")
+        file = str(readable[0].file)
+        what = str(error).removeprefix("skeleton: ").removeprefix(f"{file}: ")
+        return None, Finding(check="skeleton-refused", file=file, what=what, severity="error")
+    finally:
+        skeleton_logger.disabled = before
 
 
 def _name_pair_source(cfg: DictConfig, splits: Sequence[Split], skeleton: Skeleton | None) -> str:
@@ -211,17 +210,6 @@ def _name_pair_source(cfg: DictConfig, splits: Sequence[Split], skeleton: Skelet
         return f"from skeleton {skeleton.name}"
     given = [name for name in ("flip_pairs", "flip_idx", "symmetries") if categories[0].get(name) is not None]
     return f"`{given[0]}` of the file" if given else "found in the names"
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Suppress the warnings of a skeleton, which the checks report as findings."""
-    skeleton_logger = logging.getLogger("hrpose.skeletons.skeleton")
-    before, skeleton_logger.disabled = skeleton_logger.disabled, True
-    try:
-        yield
-    finally:
-        skeleton_logger.disabled = before
 
 
 def _summarise(split: Split) -> dict[str, Any]:

@@ -3,8 +3,6 @@
 The steps find a batch size that fits in memory, `data.batch_size=auto`.
 """
 
-from __future__ import annotations
-
 import copy
 import logging
 import math

@@ -1,7 +1,5 @@
 """hrpose evaluate: evaluate a COCO result file of any tool by AP, or results of JHMDB and MPII by PCK and PCKh."""
 
-from __future__ import annotations
-
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
@@ -24,22 +22,9 @@ from hrpose.metrics.functional import head_sizes, jhmdb_table, normalized_errors
 from hrpose.metrics.functional.pck import closest_pairs, countable
 from hrpose.metrics.results import ScoredResults, read_entries, read_scored_results
 from hrpose.progress import show_progress
-from hrpose.report import (
-    Diagnosis,
-    Evaluated,
-    FileStamp,
-    PckhProtocol,
-    Protocol,
-    analyse,
-    name_areas,
-    name_num_keypoints,
-    name_sigmas,
-    show_pckh,
-    write_pckh,
-    write_report,
-)
+from hrpose.report import Diagnosis, Evaluated, FileStamp, PckhProtocol, Protocol, analyse, show_pckh, write_pckh, write_report
 from hrpose.report.analysis import STEPS
-from hrpose.report.protocol import Benchmark, advise_protocol, warn_of_sigmas
+from hrpose.report.protocol import Benchmark, advise_protocol, name_areas, name_num_keypoints, name_sigmas, warn_of_sigmas
 from hrpose.report.table import make_table, say, show_report
 from hrpose.skeletons import JHMDB, KNOWN_SKELETONS, Skeleton
 from hrpose.structures import GroundTruth

@@ -13,19 +13,9 @@ from hrpose.config import build
 from hrpose.files import write_json
 from hrpose.metrics.functional import PCKH_COLUMNS
 from hrpose.metrics.pck import PCKH_LOG_NAMES
-from hrpose.report import (
-    COLUMNS,
-    Diagnosis,
-    Evaluated,
-    Measurement,
-    PckhProtocol,
-    Protocol,
-    analyse,
-    show_pckh,
-    write_pckh,
-    write_report,
-)
+from hrpose.report import COLUMNS, Diagnosis, Evaluated, Measurement, analyse, show_pckh, write_pckh, write_report
 from hrpose.report.crops import draw_predictions
+from hrpose.report.protocol import PckhProtocol, Protocol
 from hrpose.report.table import say, show_measurements
 from hrpose.tasks.assemble import Assembly, callbacks_of
 from hrpose.tasks.diagnose import diagnose_run

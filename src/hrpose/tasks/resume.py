@@ -157,8 +157,7 @@ class Resume(Callback):
         if not self.differences:
             logger.warning(
                 "An epoch has another number of steps than in the checkpoint: the schedule continues at step %d instead of %d.",
-                position,
-                *restored,
+                *(position, *restored),
             )
         assert isinstance(pl_module, PoseModule)
         self._rebuild(trainer, pl_module, position)

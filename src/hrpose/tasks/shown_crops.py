@@ -1,7 +1,5 @@
 """Crops for HTML pages: training crops, and predictions with their annotations."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """hrpose export: export weights to one file from uint8 crops to keypoints in image pixels, and check it against the weights."""
 
-from __future__ import annotations
-
 import logging
 import tempfile
 from collections.abc import Sequence
@@ -19,17 +17,8 @@ from hrpose.config import ConfigError, build, find_checkpoint, needs_drawing
 from hrpose.data.crops import IMAGENET_MEAN, IMAGENET_STD
 from hrpose.estimator import TorchEngine
 from hrpose.estimator.from_weights import read_parts
-from hrpose.export import (
-    SUFFIX_OF,
-    ExportedMaps,
-    ExportedPoses,
-    ExportRecord,
-    Feed,
-    check_choice,
-    is_exported,
-    open_exported,
-    write_export,
-)
+from hrpose.export import ExportedMaps, ExportedPoses, ExportRecord, Feed, is_exported, open_exported
+from hrpose.export.write import SUFFIX_OF, check_choice, write_export
 from hrpose.files import write_json
 from hrpose.report.table import say
 from hrpose.tasks.export.check import (

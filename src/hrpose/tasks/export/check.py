@@ -1,7 +1,5 @@
 """Compare an exported file with its weights: keypoints on crops, or the heatmaps and tags of a bottom-up network on images."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """hrpose predict: estimate poses in images, in a video, from a camera or a stream."""
 
-from __future__ import annotations
-
 import json
 import logging
 import time

@@ -7,8 +7,6 @@ files after the last complete image.
 file without annotations. `poses.csv` has one row per instance.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import json
@@ -95,7 +93,7 @@ class PredictionFiles:
             file.flush()
         self._complete = [file.size for file in self._files]
 
-    def __enter__(self) -> PredictionFiles:
+    def __enter__(self) -> "PredictionFiles":
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -1,7 +1,5 @@
 """Estimate poses in chunks of images: read ahead in threads, estimate in batches, draw in threads."""
 
-from __future__ import annotations
-
 import errno
 import logging
 from collections import deque
@@ -21,7 +19,7 @@ from hrpose.estimator import PoseEstimator
 from hrpose.estimator.boxes import touching
 from hrpose.estimator.stream import work_ahead
 from hrpose.media.headers import has_more_pages
-from hrpose.media.images import decode_image, read_bytes
+from hrpose.media.images import Reading, decode_image, read_bytes
 from hrpose.media.source import ImageFiles
 from hrpose.metrics.functional import oks_nms
 from hrpose.structures import Poses
@@ -175,7 +173,9 @@ class ImageWorker:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.estimator: PoseEstimator = settings.build_estimator(settings.build_detector())
-        self._reading = settings.reading_of(self.estimator)
+        upright = self.estimator.upright  # as configured, otherwise as in training
+        upright = not settings.boxes_from_file if upright is None else upright
+        self._reading = Reading(upright, self.estimator.reading.bit_depth or settings.measured_depth)
 
     def __call__(self, chunk: Sequence[ImageTask]) -> Iterator[ImageResult]:
         """Estimate the poses of one chunk and yield the results in order. They do not depend on other chunks."""

@@ -1,7 +1,5 @@
 """The settings of a prediction as plain Python values, from which every process builds an estimator."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +9,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from hrpose.config import build, find_checkpoint, plain
 from hrpose.estimator import Detector, PoseEstimator
-from hrpose.media.images import Reading
 from hrpose.visualize import PosePainter
 from hrpose.weights.fetch import find_weights
 
@@ -39,11 +36,6 @@ class Settings:
     picture_dir: Path = Path("pictures")  # folder of the annotated pictures
     described: Mapping[str, Any] = field(default_factory=dict)  # settings that the poses depend on, as plain containers
     torch_threads: int | None = None  # threads of torch in a process; None does not change them
-
-    def reading_of(self, estimator: PoseEstimator) -> Reading:
-        """Return how images are read: as configured, otherwise as in training."""
-        upright = not self.boxes_from_file if estimator.upright is None else estimator.upright
-        return Reading(upright, estimator.reading.bit_depth or self.measured_depth)
 
     def build_detector(self) -> Detector | None:
         """Build the detector, on the device of the network unless it has another one."""

@@ -3,8 +3,6 @@
 The chunks do not depend on the number of processes, and no batch crosses chunks, so any number of processes writes the same file.
 """
 
-from __future__ import annotations
-
 import os
 import queue
 import signal
