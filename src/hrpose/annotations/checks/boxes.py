@@ -232,9 +232,13 @@ def _wasted(shapes: Shapes) -> Found:
     sides = shapes.inspected.size[(shapes.inspected.size > 0).all(axis=1)]
     ratios = sides[:, 0] / sides[:, 1]
     now, pixels = _fill(shapes.input_size, ratios), math.prod(shapes.input_size)
-    ranked = ((-round(_fill(size, ratios), 2), abs(math.prod(size) - pixels), name) for name, size in shapes.sizes.items())
-    negative, _, option = min(ranked, default=(-0.0, 0, ""))
-    best = -negative
+
+    def rank(option: str) -> tuple[float, int, str]:
+        size = shapes.sizes[option]
+        return -round(_fill(size, ratios), 2), abs(math.prod(size) - pixels), option
+
+    option = min(shapes.sizes, key=rank, default="")
+    best = round(_fill(shapes.sizes[option], ratios), 2) if shapes.sizes else 0.0
     ratio = float(np.median(ratios)) if len(ratios) else 1.0
     height = (pixels / ratio) ** 0.5
     own = max(32 * round(height * ratio / 32), 32), max(32 * round(height / 32), 32)

@@ -11,17 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
-from hrpose.annotations.converters.labels import (
-    Box,
-    ImageFolder,
-    Instance,
-    LabelledImage,
-    Labels,
-    Pair,
-    Point,
-    join,
-    unique,
-)
+from hrpose.annotations.converters.labels import Box, ImageFolder, Instance, LabelledImage, Labels, Point, join, unique
 from hrpose.annotations.converters.source import Source, expecting, read_xml, wrong
 from hrpose.annotations.converters.split import SPLIT_NAMES
 
@@ -68,10 +58,10 @@ def read(source: Source) -> Labels:
     return replace(labels, notes=[*notes, "Points marked as outside are unlabelled, points marked as occluded are occluded."])
 
 
-def _skeletons(root: Element) -> tuple[dict[str, list[str]], list[Pair]]:
+def _skeletons(root: Element) -> tuple[dict[str, list[str]], list[tuple[str, str]]]:
     """Return keypoint names and edges of the skeleton labels; their SVG drawing states the edges."""
     names: dict[str, list[str]] = {}
-    edges: list[Pair] = []
+    edges: list[tuple[str, str]] = []
     for label in root.iter("label"):
         name, parent = label.findtext("name") or "", label.findtext("parent")
         if parent and name not in names.setdefault(parent, []):
