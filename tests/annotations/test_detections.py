@@ -171,6 +171,11 @@ def test_annotated_boxes_are_clipped_to_images_of_known_size(write):
         ({"images": IMAGES}, [{"image_id": 7, "score": 1.0}], r"`bbox`.*0"),
         ({"images": IMAGES}, [{"score": 1.0}], r"`image_id`.*0"),
         ({"images": IMAGES}, "[", "expected JSON"),
+        (
+            {"images": IMAGES},
+            {"images": [7], "annotations": [{"id": 1, "image_id": 7, "category_id": 1, "bbox": [0, 0, 9, 9]}]},
+            "entry 0 of images to be a JSON object",
+        ),
     ],
 )
 def test_shapes_that_do_not_match_are_refused(write, annotations, boxes, message):

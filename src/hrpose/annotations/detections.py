@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from hrpose.annotations.coco_rows import (
 )
 from hrpose.errors import DataError, DataWarning
 from hrpose.geometry import clip_bbox
-from hrpose.structures import InstanceTable
+from hrpose.structures import InstanceTable, exact_integer
 
 logger = logging.getLogger(__name__)
 
@@ -215,7 +215,9 @@ def _read_boxes(
     what = "detection" if detected else "annotation"
     categories, image_ids, scores, boxes = _read_columns(rows, what, file, category["id"])
     if not detected:
-        boxes = _clip(boxes, image_ids, content.get("images"))
+        images = content.get("images") or []
+        check_rows(images, "images", file)
+        boxes = _clip(boxes, image_ids, images)
     wanted = categories == category["id"]
     dropped = {
         f"are of other categories than {category.get('name')!r} (id {category['id']})": ~wanted,
@@ -241,10 +243,11 @@ def _read_boxes(
     return {image_id: (boxes[group], scores[group]) for image_id, group in groups.items()}
 
 
-def _clip(boxes: NDArray[np.float64], image_ids: NDArray[np.int64], images: Any) -> NDArray[np.float64]:
+def _clip(boxes: NDArray[np.float64], image_ids: NDArray[np.int64], images: Sequence[Row]) -> NDArray[np.float64]:
     """Clip boxes to images of known size; boxes outside the image are returned unchanged."""
-    measured = [row for row in images or () if isinstance(row.get("width"), int) and isinstance(row.get("height"), int)]
-    size_of = {row.get("id"): (row["width"], row["height"]) for row in measured}
+    size_of = {
+        exact_integer(row.get("id")): [exact_integer(row.get(side)) or 0 for side in ("width", "height")] for row in images
+    }
     sizes = np.array([size_of.get(image_id, (0, 0)) for image_id in image_ids.tolist()], np.float64).reshape(-1, 2)
     clipped = clip_bbox(boxes, sizes)
     return np.where((clipped[:, 2:] > 0).all(axis=1, keepdims=True), clipped, boxes)

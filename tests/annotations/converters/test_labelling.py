@@ -96,3 +96,36 @@ def test_nothing_is_written_outside_of_the_folder(poses, name) -> None:
     file.write_text(file.read_text().replace("day/a.png", name))
     with pytest.raises(DataError, match=r"a\.png"):
         write_labels(poses, "labelme", images=poses.parent, bbox_margin=0.25)
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"keypoints": [1, 2, "3"] * 3}, "entry 0 .*9 finite numbers"),
+        ({"keypoints": [1, 2, float("nan")] * 3}, "entry 0 .*9 finite numbers"),
+        ({"bbox": [1, 2, 3]}, "entry 0 .*x, y, width and height"),
+        (None, "entry 0 .*a JSON object"),
+    ],
+)
+def test_a_row_that_is_no_pose_is_refused(poses, entry, message) -> None:
+    rows = json.loads(poses.read_text())
+    rows[0] = {**rows[0], **entry} if entry else 7
+    poses.write_text(json.dumps(rows))
+    with pytest.raises(DataError, match=message):
+        write_labels(poses, "yolo", images=poses.parent, bbox_margin=0.25)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"name": "mouse", ', "", "id, name and the names"),
+        ('"width": 160', '"width": 0', "positive width"),
+        ('"b.png"', '"."', "below the image folder"),
+        ('"left_ear"', '"nose"', "more than once"),
+    ],
+)
+def test_images_or_a_category_that_cannot_be_written_are_refused(poses, old, new, message) -> None:
+    file = poses.parent / "images.json"
+    file.write_text(file.read_text().replace(old, new))
+    with pytest.raises(DataError, match=message):
+        write_labels(poses, "yolo", images=poses.parent, bbox_margin=0.25)

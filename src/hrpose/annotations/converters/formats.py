@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,11 +22,10 @@ from hrpose.annotations.converters import (
 )
 from hrpose.annotations.converters.archives import ArchiveKind
 from hrpose.annotations.converters.labels import Labels, name_keypoints
-from hrpose.annotations.converters.source import Source
+from hrpose.annotations.converters.source import Source, one_error
 from hrpose.annotations.converters.split import SplitBy
 from hrpose.annotations.converters.write import Conversion, Target, write
 from hrpose.errors import DataError
-from hrpose.files import shorten
 
 _WEIGHTS = {".pth", ".pt", ".ckpt", ".safetensors", ".onnx", ".tar", ".bin"}
 
@@ -76,7 +73,7 @@ def recognise(source: str | Path) -> str | None:
         MissingDataError: if there is no such file or folder.
     """
     opened = Source(Path(source))
-    with _one_error(source):
+    with one_error(source):
         found = [name for name, format_ in FORMATS.items() if format_.find(opened)]
         found += [COCO] if coco.recognise(opened) else []
     return found[0] if len(found) == 1 else None
@@ -162,28 +159,8 @@ def convert_labels(
     )
     if name == COCO and names is not None:
         raise DataError("Expected no `names` for a COCO file, which is only split. Set skeleton.names in `hrpose fit`.")
-    with _one_error(source):
+    with one_error(source):
         if name == COCO:
             return coco.divide(opened, target)
         labels = name_keypoints(FORMATS[name].read(opened), opened.names)
         return write(labels, target, source=f"{opened.path.name} (format={name})")
-
-
-@contextmanager
-def _one_error(source: str | Path) -> Iterator[None]:
-    """Convert errors of a reader, for values that the format does not allow, to a DataError that names the source."""
-    try:
-        yield
-    except DataError as error:
-        if Path(source).name in str(error):
-            raise
-        raise type(error)(f"{source}: {error}") from error
-    except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:
-            raise DataError(f"{source}: expected shorter file names, but got {shorten(error.filename)}.") from error
-        raise
-    except (ArithmeticError, AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError) as error:
-        raise DataError(
-            f"{source}: expected the structure of its format, but reading failed: {error!r:.300}. Export the labels again, or "
-            "write a COCO file from arrays with hrpose.write_coco."
-        ) from error

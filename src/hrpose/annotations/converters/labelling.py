@@ -11,13 +11,14 @@ from typing import Any, Literal, TypeAlias, get_args
 import yaml  # type: ignore[import-untyped]
 
 from hrpose.annotations.converters.labels import Instance
-from hrpose.annotations.converters.source import Source, expecting, read_json_file, wrong
+from hrpose.annotations.converters.source import Source, expecting, one_error, read_json_file, wrong
 from hrpose.annotations.converters.write import box_around
 from hrpose.errors import DataError, check_choice
 from hrpose.files import dumps, write_atomically
 from hrpose.skeletons import Skeleton
 
 Tool: TypeAlias = Literal["yolo", "labelme"]
+_LARGEST = 2**31  # of coordinates and sizes
 
 
 def write_labels(
@@ -47,21 +48,27 @@ def write_labels(
         ValueError: for another tool.
     """
     check_choice("to", to, get_args(Tool))
-    opened = Source(Path(source))
-    content = read_json_file(opened.path)
+    with one_error(source):
+        return _write(Source(Path(source)), to, Path(images), out, bbox_margin, keypoint_score_threshold)
+
+
+def _write(
+    source: Source, to: Tool, images: Path, out: str | Path | None, bbox_margin: float | None, keypoint_score_threshold: float
+) -> str:
+    content = read_json_file(source.path)
     is_result = isinstance(content, list)
-    coco = read_json_file(opened.folder / "images.json") if is_result else content
-    rows = content if is_result else _section(content, "annotations", opened.path)
-    category = _category(coco, opened.path)
+    coco = read_json_file(source.folder / "images.json") if is_result else content
+    rows = content if is_result else _section(content, "annotations", source.path)
+    category = _category(coco, source.path)
     least = keypoint_score_threshold if is_result else 0.0
     instances: dict[str, list[Instance]] = {}
     for place, row in enumerate(rows):
-        where = f"{opened.path}, entry {place} (counted from 0)"
+        where = f"{source.path}, entry {place} (counted from 0)"
         instance = _instance(row, category, where, least, bbox_margin)
         if instance is not None:
             instances.setdefault(str(row["image_id"]), []).append(instance)
-    entries = [(row, _name_and_size(row, opened.path)) for row in _section(coco, "images", opened.path)]
-    folder = Path(out) if out is not None else opened.folder / to
+    entries = [(row, _name_and_size(row, source.path)) for row in _section(coco, "images", source.path)]
+    folder = Path(out) if out is not None else source.folder / to
     files: dict[Path, str] = {}
     for row, (name, size) in entries:
         poses = instances.get(str(row.get("id")), [])
@@ -69,7 +76,7 @@ def write_labels(
             files[folder / "labels" / Path(name).with_suffix(".txt")] = _yolo(poses, category["keypoints"], size)
         elif poses:
             file = folder / Path(name).with_suffix(".json")
-            image = os.path.relpath(Path(images).resolve() / name, file.resolve().parent).replace("\\", "/")
+            image = os.path.relpath(images.resolve() / name, file.resolve().parent).replace("\\", "/")
             files[file] = _labelme(poses, image, size)
     if to == "yolo":
         files[folder / "data.yaml"] = _data_yaml(category)
@@ -97,33 +104,49 @@ def _category(coco: Any, file: Path) -> Mapping[str, Any]:
     if len(found) != 1:
         raise wrong(file, "one category with keypoints", f"{len(found)} of them")
     category: Mapping[str, Any] = found[0]
+    names = category["keypoints"]
+    if not {"id", "name"} <= category.keys() or not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise wrong(file, "a category with id, name and the names of its `keypoints`", category)
     return category
 
 
 def _instance(row: Any, category: Mapping[str, Any], where: str, least: float, margin: float | None) -> Instance | None:
     """Read a row; None for another category, or if no keypoint is left."""
-    if not isinstance(row, dict) or row.get("category_id") != category["id"]:
+    if not isinstance(row, dict):
+        raise wrong(where, "a JSON object", row)
+    if row.get("category_id") != category["id"]:
         return None
-    names, values = category["keypoints"], row.get("keypoints")
-    if not isinstance(values, list) or len(values) != 3 * len(names) or "image_id" not in row:
-        raise wrong(where, f"image_id and {3 * len(names)} numbers in `keypoints`", values)
+    names, bbox = category["keypoints"], row.get("bbox")
+    values: Any = row.get("keypoints")
+    if not _are_numbers(values, 3 * len(names)) or "image_id" not in row:
+        raise wrong(where, f"image_id and {3 * len(names)} finite numbers in `keypoints`", values)
+    if bbox is not None and not _are_numbers(bbox, 4):
+        raise wrong(where, "`bbox` to be x, y, width and height", bbox)
     triplets = zip(names, values[::3], values[1::3], values[2::3], strict=True)
     is_label = "score" not in row  # 1 is occluded
     keypoints = {name: (float(x), float(y), 1 if v == 1 and is_label else 2) for name, x, y, v in triplets if v > least}
     if not keypoints:
         return None
-    instance = Instance(keypoints=keypoints, bbox=row.get("bbox"), category=str(category["name"]), where=where)
-    if instance.bbox is None and margin is None:
+    instance = Instance(keypoints=keypoints, bbox=bbox, category=str(category["name"]), where=where)
+    if bbox is None and margin is None:
         raise DataError(f"{where}: expected a box, but there is none. Set bbox_margin=0.25 to compute it from the keypoints.")
-    return instance if instance.bbox is not None else replace(instance, bbox=box_around(instance, margin or 0))
+    return instance if bbox is not None else replace(instance, bbox=box_around(instance, margin or 0))
+
+
+def _are_numbers(values: Any, count: int) -> bool:
+    """Check for a list of finite numbers."""
+    numbers = isinstance(values, list) and all(type(value) in (int, float) for value in values)
+    return numbers and len(values) == count and all(abs(value) < _LARGEST for value in values)
 
 
 def _name_and_size(row: Any, file: Path) -> tuple[str, tuple[int, int]]:
     """Return the file name, width and height of an image."""
     with expecting(file, "images with file_name, width and height", row):
         name, size = str(row["file_name"]).replace("\\", "/"), (int(row["width"]), int(row["height"]))
-    if name.startswith("/") or ".." in PurePosixPath(name).parts:
+    if name.startswith("/") or ".." in PurePosixPath(name).parts or not PurePosixPath(name).name or "\0" in name:
         raise wrong(file, "file names below the image folder", name)
+    if not all(0 < side < _LARGEST for side in size):
+        raise wrong(file, f"positive width and height of {name}", size)
     return name, size
 
 

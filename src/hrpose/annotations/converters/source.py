@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,7 +15,7 @@ from xml.etree import ElementTree
 import yaml  # type: ignore[import-untyped]
 
 from hrpose.errors import DataError, MissingDataError
-from hrpose.files import write_atomically
+from hrpose.files import shorten, write_atomically
 
 _MOST_YAML = 10_000_000  # bytes
 _MOST_SAMPLES = 10  # files that are read to recognise the format of a folder
@@ -144,3 +145,23 @@ def expecting(where: object, expected: str, found: object = None, fix: str = "")
         raise
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise wrong(where, expected, error if found is None else found, fix) from None
+
+
+@contextmanager
+def one_error(source: str | Path) -> Iterator[None]:
+    """Convert errors for values that a format does not allow to a DataError that names the source."""
+    try:
+        yield
+    except DataError as error:
+        if Path(source).name in str(error):
+            raise
+        raise type(error)(f"{source}: {error}") from error
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise DataError(f"{source}: expected shorter file names, but got {shorten(error.filename)}.") from error
+        raise
+    except (ArithmeticError, AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{source}: expected the structure of its format, but reading failed: {error!r:.300}. Export the labels again, or "
+            "write a COCO file from arrays with hrpose.write_coco."
+        ) from error
