@@ -245,19 +245,14 @@ class Predictions:
         d = self.detections
         categories = d.category_ids if category_id is None else np.full(len(d), category_id)
         rows = result_rows(d.image_ids, categories, d.keypoints, self.keypoint_scores, d.scores)
-        for name, values in (("center", self.center), ("scale", self.scale), ("bbox", self._boxes())):
+        boxes, missing = self.boxes, np.isnan(self.boxes).any(axis=1, keepdims=True)
+        if not missing.all():  # readers expect boxes in all rows or in none, so missing ones enclose the keypoints
+            low = d.keypoints.min(axis=1)
+            boxes = np.where(missing, np.concatenate([low, d.keypoints.max(axis=1) - low], axis=1), boxes)
+        for name, values in (("center", self.center), ("scale", self.scale), ("bbox", boxes)):
             for row in np.flatnonzero(~np.isnan(values).any(axis=1)).tolist():
                 rows[row][name] = values[row].tolist()
         return rows
-
-    def _boxes(self) -> Floats:
-        """Return the boxes to write. Readers expect boxes in all rows or in none, so missing ones enclose the keypoints."""
-        missing = np.asarray(np.isnan(self.boxes).any(axis=1))
-        if missing.all():
-            return self.boxes
-        low = self.detections.keypoints.min(axis=1)
-        enclosing = np.concatenate([low, self.detections.keypoints.max(axis=1) - low], axis=1)
-        return np.where(missing[:, None], enclosing, self.boxes)
 
 
 def collect_predictions(rows: Rows, num_keypoints: int, *, area_keypoints: int | None = None) -> Predictions:
