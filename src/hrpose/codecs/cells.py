@@ -146,11 +146,10 @@ def draw_gaussians(
     """
     radius = math.ceil(3 * sigma)
     weight = visibility.float().clamp(max=1)
+    reach = radius if whole_cells else 3 * sigma
     for axis in (0, 1):
-        reach = radius if whole_cells else 3 * sigma
-        first, last = anchors[..., axis] - reach, anchors[..., axis] + reach + 1
-        if whole_cells:
-            first, last = torch.trunc(first), torch.trunc(last)
+        ends = anchors[..., axis] - reach, anchors[..., axis] + reach + 1
+        first, last = map(torch.trunc, ends) if whole_cells else ends
         weight = weight * ((first < heatmap_size[axis]) & (last >= 0))
     profiles = []
     for axis in (0, 1):

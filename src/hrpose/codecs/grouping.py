@@ -53,21 +53,11 @@ def aggregate(outputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
 
 
 def find_instances(heatmaps: Tensor, tags: Tensor, *, refine: bool = True) -> tuple[Floats, Floats, Floats]:
-    """Find the instances of one image.
+    """Find the instances in the heatmaps (K, H, W) and tags (K, T, h, w) of one image; see `AssociativeEmbedding.decode`.
 
     Convention:
         Targets truncate coordinates to cells, so the position of a keypoint is its cell plus 0.5, and a quarter towards the
-        higher neighbour.
-
-    Args:
-        heatmaps: (K, H, W) float32 of the size of the network's input.
-        tags: (K, T, h, w) float32; interpolated bilinearly, corner to corner.
-        refine: whether to fill missing keypoints of an instance from the highest cell with a near tag.
-
-    Returns:
-        keypoints: (N, K, 2) in pixels of the network's input, the center of the first at (0, 0); (0, 0) where missing.
-        values: (N, K) the heights of the heatmaps; 0 where missing.
-        scores: (N,) mean of the K values before missing keypoints are filled.
+        higher neighbour. Tags are interpolated bilinearly, corner to corner.
 
     Raises:
         ValueError: if H or W is not a multiple of 8.
@@ -94,14 +84,8 @@ def group(keypoint: Indices, value: Floats, tag: Floats, num_keypoints: int) -> 
     candidate without instance at a distance below 1 creates an instance. If an instance with the same first tag exists, the
     candidate replaces its keypoint and its tags.
 
-    Args:
-        keypoint: (C,) index of the keypoint of each candidate; candidates of a keypoint are in descending order of value.
-        value: (C,) height of the heatmap.
-        tag: (C, T).
-        num_keypoints: K.
-
-    Returns:
-        (N, K) rows of the candidates, -1 for missing keypoints; instances in the order of their creation.
+    Candidates have the index of their keypoint (C,), a value (C,), the height of the heatmap, in descending order for each
+    keypoint, and a tag (C, T). Return their rows (N, K), -1 for missing keypoints; instances are in the order of their creation.
     """
     # Imported here: it is slow to load.
     from scipy.optimize import linear_sum_assignment

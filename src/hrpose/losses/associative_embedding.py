@@ -26,17 +26,11 @@ def masked_error(heatmaps: Tensor, target: Tensor, mask: Tensor) -> Tensor:
 
 
 def tag_errors(tags: Tensor, listed: Tensor, push_type: PushType = "exp") -> tuple[Tensor, Tensor]:
-    """Compute the push loss between instances and the pull loss within instances.
+    """Compute the push loss (B,) between instances and the pull loss (B,) within instances.
 
-    Args:
-        tags: (B, N, K) tag of each keypoint.
-        listed: (B, N, K) bool, which keypoints exist. Instances without any do not count.
-        push_type: the push loss of a pair of instances.
-
-    Returns:
-        push: (B,) half the mean over all pairs of instances of exp(-d^2) or max(1 - d, 0), d the distance of their mean tags; 0
-            for fewer than two instances.
-        pull: (B,) the mean over instances of the variance of their tags; 0 without instances.
+    Push is half the mean over all pairs of instances of `push_type` at the distance d of their mean tags, 0 for fewer than two
+    instances; pull is the mean over instances of the variance of their tags, 0 without instances. `listed` (B, N, K) says which
+    of the tags (B, N, K) exist; instances without any do not count.
     """
     number = listed.sum(dim=2)
     there = number > 0

@@ -28,11 +28,8 @@ _WIDTH = 64
 def coordinate_errors(coordinates: Tensor, target: Tensor, target_weight: Tensor, beta: float) -> Tensor:
     """Compute the weighted smooth L1 distance of each keypoint, its mean over x and y, in float32: (B, K).
 
-    Args:
-        coordinates: (B, K, 2).
-        target: (B, K, 2).
-        target_weight: (B, K, 1), multiplies coordinates and target, as in MMPose.
-        beta: the distance up to which the error is d^2 / (2 beta); above it is d - beta / 2. 0 is L1.
+    The weight (B, K, 1) multiplies coordinates and target (B, K, 2), as in MMPose. Up to the distance beta the error is
+    d^2 / (2 beta), above it is d - beta / 2; beta 0 is L1.
     """
     exact = coordinates.to(torch.promote_types(coordinates.dtype, torch.float32))
     return F.smooth_l1_loss(exact * target_weight, target * target_weight, reduction="none", beta=beta).mean(dim=2)

@@ -54,12 +54,8 @@ class TableMetric(Metric):
     """A metric with tables of numbers as state.
 
     Each table is a list state of (rows, columns) tensors. Every process has at least a tensor without rows, so processes
-    without data take part in gathering. Tables keep their type when the metric is moved or cast.
-
-    Args:
-        columns: number of columns and type of each table.
-        dist_sync_on_step: whether `forward` gathers the state of all processes.
-        sync_on_compute: whether `compute` does.
+    without data take part in gathering. Tables keep their type when the metric is moved or cast. `columns` has the number of
+    columns and the type of each table; the other arguments are those of `torchmetrics.Metric`.
     """
 
     is_differentiable: bool = False
@@ -126,14 +122,7 @@ class TableMetric(Metric):
 class KeypointMetric(TableMetric):
     """A metric with predicted and annotated poses as state; see `hrpose.metrics.rows` for its tables.
 
-    Args:
-        sigmas: (K,) per-keypoint constants of the skeleton.
-        ground_truth: the annotations, if they are known at construction; `update` then takes predictions only.
-        dist_sync_on_step: whether `forward` gathers the state of all processes.
-        sync_on_compute: whether `compute` gathers the state of all processes.
-
-    Raises:
-        ValueError: if the sigmas are not positive, or the ground truth is invalid.
+    For the arguments see `hrpose.metrics.KeypointAveragePrecision`. With `ground_truth`, `update` takes predictions only.
     """
 
     def __init__(

@@ -155,8 +155,8 @@ class _Entries:
         """Return category (0 if not given), id (row if not given) and whether the id was given, (N, 3)."""
         labels = self.integers("labels", np.zeros(self.number, np.int64))
         ids = self.integers("ids", np.arange(self.number))
-        values, counts = np.unique(ids, return_counts=True)
-        if len(values) != self.number:
+        if "ids" in self.item and len(np.unique(ids)) != self.number:
+            values, counts = np.unique(ids, return_counts=True)
             raise ValueError(f"Expected {self.where}['ids'] to be unique, but got {values[counts > 1].tolist()} more than once.")
         return np.column_stack([labels, ids, np.full(self.number, "ids" in self.item)]).astype(np.int64)
 
@@ -190,7 +190,7 @@ def _prediction_table(entries: _Entries) -> tuple[Indices, Floats]:
     _check_finite(scores, f"{entries.where}['scores']", "scores")
     areas = entries.numbers("areas", boxes[:, 2] * boxes[:, 3])
     crops = np.full((entries.number, 4), np.nan)
-    return entries.keys(), np.column_stack([scores, areas, boxes, crops, _flat(keypoints)])
+    return entries.keys(), np.concatenate([scores[:, None], areas[:, None], boxes, crops, _flat(keypoints)], axis=1)
 
 
 def _target_table(entries: _Entries) -> tuple[Indices, Floats]:
@@ -204,7 +204,7 @@ def _target_table(entries: _Entries) -> tuple[Indices, Floats]:
         raise ValueError(f"Expected `boxes` in {where} for instances without labelled keypoints, but got none. Add boxes (M, 4).")
     iscrowd = entries.numbers("iscrowd", np.zeros(entries.number)) != 0
     stated = entries.integers("num_keypoints", np.count_nonzero(~unlabelled, axis=1))
-    values = np.column_stack([area, boxes, _flat(np.where(unlabelled[..., None], 0.0, keypoints))])
+    values = np.concatenate([area[:, None], boxes, _flat(np.where(unlabelled[..., None], 0.0, keypoints))], axis=1)
     return np.column_stack([entries.keys(), iscrowd, stated]).astype(np.int64), values
 
 
@@ -245,19 +245,14 @@ class Predictions:
         d = self.detections
         categories = d.category_ids if category_id is None else np.full(len(d), category_id)
         rows = result_rows(d.image_ids, categories, d.keypoints, self.keypoint_scores, d.scores)
-        for name, values in (("center", self.center), ("scale", self.scale), ("bbox", self._boxes())):
+        boxes, missing = self.boxes, np.isnan(self.boxes).any(axis=1, keepdims=True)
+        if not missing.all():  # readers expect boxes in all rows or in none, so missing ones enclose the keypoints
+            low = d.keypoints.min(axis=1)
+            boxes = np.where(missing, np.concatenate([low, d.keypoints.max(axis=1) - low], axis=1), boxes)
+        for name, values in (("center", self.center), ("scale", self.scale), ("bbox", boxes)):
             for row in np.flatnonzero(~np.isnan(values).any(axis=1)).tolist():
                 rows[row][name] = values[row].tolist()
         return rows
-
-    def _boxes(self) -> Floats:
-        """Return the boxes to write. Readers expect boxes in all rows or in none, so missing ones enclose the keypoints."""
-        missing = np.asarray(np.isnan(self.boxes).any(axis=1))
-        if missing.all():
-            return self.boxes
-        low = self.detections.keypoints.min(axis=1)
-        enclosing = np.concatenate([low, self.detections.keypoints.max(axis=1) - low], axis=1)
-        return np.where(missing[:, None], enclosing, self.boxes)
 
 
 def collect_predictions(rows: Rows, num_keypoints: int, *, area_keypoints: int | None = None) -> Predictions:

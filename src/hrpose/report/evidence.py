@@ -85,7 +85,32 @@ class RunEvidence:
     @cached_property
     def pairs(self) -> Pairs:
         """Return up to 2000 instances that count, each with the crop of its image with the nearest center."""
-        return _pair(self)
+        truth, found = self.truth, self.detections
+        counting = np.flatnonzero(~truth.is_ignored & (truth.visibility > 0).any(axis=1))
+        order = np.argsort(found.image_ids, kind="stable")
+        ordered = found.image_ids[order]
+        image_ids = truth.object_image_ids[counting]
+        first, last = np.searchsorted(ordered, image_ids, side="left"), np.searchsorted(ordered, image_ids, side="right")
+        middle = truth.bbox[counting, :2] + truth.bbox[counting, 2:] / 2
+        reach = 0.5 * np.hypot(*truth.bbox[counting, 2:].T)
+        rows, instances = [], []
+        for place, (start, end) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
+            distances = np.linalg.norm(self.center[order[start:end]] - middle[place], axis=1)
+            if len(distances) and distances.min() <= reach[place]:
+                rows.append(order[start + int(distances.argmin())])
+                instances.append(counting[place])
+        chosen = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), _NUM_PAIRS)).round().astype(int))
+        row, instance = np.asarray(rows, int)[chosen], np.asarray(instances, int)[chosen]
+        return Pairs(
+            points=found.keypoints[row],
+            center=self.center[row],
+            scale=self.scale[row],
+            places=truth.keypoints[instance],
+            labelled=truth.visibility[instance] > 0,
+            bbox=truth.bbox[instance],
+            area=truth.area[instance],
+            share=len(rows) / max(1, len(counting)),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,32 +158,3 @@ def average_recall(points: Floats, places: Floats, labelled: Mask, areas: Floats
     similarity = keypoint_similarity(points, places, areas, keypoint_variances(sigmas))
     oks = (similarity * labelled).sum(axis=1) / labelled.sum(axis=1)
     return float(np.mean(oks[:, None] >= np.asarray(OKS_THRESHOLDS)))
-
-
-def _pair(run: RunEvidence) -> Pairs:
-    truth, found = run.truth, run.detections
-    counting = np.flatnonzero(~truth.is_ignored & (truth.visibility > 0).any(axis=1))
-    order = np.argsort(found.image_ids, kind="stable")
-    ordered = found.image_ids[order]
-    image_ids = truth.object_image_ids[counting]
-    first, last = np.searchsorted(ordered, image_ids, side="left"), np.searchsorted(ordered, image_ids, side="right")
-    middle = truth.bbox[counting, :2] + truth.bbox[counting, 2:] / 2
-    reach = 0.5 * np.hypot(*truth.bbox[counting, 2:].T)
-    rows, instances = [], []
-    for place, (start, end) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
-        distances = np.linalg.norm(run.center[order[start:end]] - middle[place], axis=1)
-        if len(distances) and distances.min() <= reach[place]:
-            rows.append(order[start + int(distances.argmin())])
-            instances.append(counting[place])
-    chosen = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), _NUM_PAIRS)).round().astype(int))
-    row, instance = np.asarray(rows, int)[chosen], np.asarray(instances, int)[chosen]
-    return Pairs(
-        points=found.keypoints[row],
-        center=run.center[row],
-        scale=run.scale[row],
-        places=truth.keypoints[instance],
-        labelled=truth.visibility[instance] > 0,
-        bbox=truth.bbox[instance],
-        area=truth.area[instance],
-        share=len(rows) / max(1, len(counting)),
-    )

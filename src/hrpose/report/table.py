@@ -93,9 +93,9 @@ def _keypoint_table(report: Report) -> Table:
         name: (ap, report.labelled[name], report.pixels_of(k)) for k, (name, ap) in enumerate(report.keypoints.items())
     }
     for name, (ap, labelled, pixels) in rows.items():
-        numbers = (("" if math.isnan(value) else f"{value:.2f}") for value in list(pixels.values())[:2])
-        shares = (("" if math.isnan(value) else f"{value:.3f}") for value in list(pixels.values())[2:])
-        table.add_row(name, format_number(ap), str(labelled), *numbers, *shares)
+        digits = {"mean_error": 2, "median_error": 2}
+        cells = ("" if math.isnan(value) else f"{value:.{digits.get(column, 3)}f}" for column, value in pixels.items())
+        table.add_row(name, format_number(ap), str(labelled), *cells)
     return table
 
 

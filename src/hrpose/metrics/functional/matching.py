@@ -31,21 +31,13 @@ _TINY = np.spacing(1)
 
 @dataclass(frozen=True, eq=False)
 class Detections:
-    """Predicted poses, one row each. Among equal scores of an image the earlier row ranks higher.
+    """Predicted poses, one row each. Among equal scores of an image the earlier row ranks higher."""
 
-    Attributes:
-        image_ids: (N,) int64.
-        category_ids: (N,) int64.
-        keypoints: (N, K, 2) float64 in image pixels.
-        scores: (N,) float64.
-        areas: (N,) float64 in square pixels; unmatched predictions outside of an area range are ignored in it.
-    """
-
-    image_ids: Indices
-    category_ids: Indices
-    keypoints: Floats
-    scores: Floats
-    areas: Floats
+    image_ids: Indices  # (N,)
+    category_ids: Indices  # (N,)
+    keypoints: Floats  # (N, K, 2) in image pixels
+    scores: Floats  # (N,)
+    areas: Floats  # (N,) in square pixels; unmatched predictions outside of an area range are ignored in it
 
     def __len__(self) -> int:
         return len(self.scores)
