@@ -90,7 +90,8 @@ def test_a_killed_run_resumes_to_the_bits_of_an_undisturbed_one(hrpose, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("schedule", "accumulate", "workers", "ema"), [("onecycle", 2, 2, True), ("warmup_multistep", 1, 0, False)]
+    ("schedule", "accumulate", "workers", "ema"),
+    [("onecycle", 2, 2, True), pytest.param("warmup_multistep", 1, 0, False, marks=pytest.mark.slow)],
 )
 def test_a_run_resumed_within_an_epoch_ends_with_the_same_bits(fit, tmp_path, schedule, accumulate, workers, ema) -> None:
     words = [*SCHEDULES[schedule], f"trainer.accumulate_grad_batches={accumulate}", f"data.num_workers={workers}"]
