@@ -209,6 +209,7 @@ def test_every_switch_is_one_line(fit, tmp_path, switches) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # within torch.compile
 def test_the_network_can_be_compiled(fit) -> None:
     assert 0 <= fit("trainer.max_epochs=1", "+trainer.limit_train_batches=2", "compile=true") <= 1
 
