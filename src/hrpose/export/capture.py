@@ -57,10 +57,9 @@ def write_onnx(
     with quiet_exporters(), torch.no_grad():
         captured = torch.onnx.export(program.module.eval(), tuple(program.inputs.values()), **how)
     model = onnx.load(str(file)) if captured is None else captured.model_proto
+    # torch writes where in the source code each operator comes from, with the paths of this machine
     for part in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output):
-        del part.metadata_props[
-            :
-        ]  # torch writes where in the source code each operator comes from, with the paths of this machine
+        del part.metadata_props[:]
     if metadata is not None:
         model.metadata_props.add(key=METADATA_KEY, value=metadata)
     if opset is not None and opset not in (entry.version for entry in model.opset_import if not entry.domain):
