@@ -256,7 +256,7 @@ class Predictions:
 
 
 def collect_predictions(rows: Rows, num_keypoints: int, *, area_keypoints: int | None = None) -> Predictions:
-    """Unpack the predictions of all processes; those without area get that of the box around their first `area_keypoints`."""
+    """Unpack the predictions of all processes; a missing area is the area of the box around the first `area_keypoints`."""
     image_ids = np.repeat(_number_images(rows.images), rows.images[:, 2])
     values = rows.prediction_rows
     kept = _once(image_ids, rows.prediction_keys[:, 1:3], values, rows.images[:, [0, 1, 2]], "preds")

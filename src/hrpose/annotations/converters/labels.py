@@ -126,7 +126,7 @@ class ImageFolder:
 
 
 def name_keypoints(labels: Labels, given: Sequence[str] | None) -> Labels:
-    """Add the keypoint names of categories that the source does not list, in the given order or that of their instances.
+    """Add the keypoint names of categories that the source does not list, in the given order or in the order of their instances.
 
     Raises:
         DataError: if a name is not among those given, or a point without a group has the name of a grouped one.

@@ -362,7 +362,7 @@ def _curves(taken: NDArray[np.bool_], ignored: NDArray[np.bool_], num_instances:
 def precision_at_recalls(found: Floats, counted: NDArray[Any], num_instances: float) -> Floats:
     """Compute the highest precision at each of `RECALLS` or a higher recall, up to the highest one that is reached.
 
-    For each correct prediction, `found` is the number of correct predictions so far and `counted` that of all predictions.
+    For each correct prediction, `found` is the number of correct predictions so far, `counted` the number of all predictions.
     """
     best = np.maximum.accumulate((found / (counted + _TINY))[::-1])[::-1]
     place = np.searchsorted(found / num_instances, RECALLS, side="left")
